@@ -1,0 +1,5 @@
+"""``gunicorn wsgi:app`` from a checkout."""
+
+from koschey.application import create_app
+
+app = create_app()
