@@ -1,0 +1,125 @@
+"""Domain errors: typed attributes, the message derived from them, and no HTTP.
+
+``koschey.web.problems`` holds the one table that turns them into statuses.
+"""
+
+from __future__ import annotations
+
+
+class KoscheyError(Exception):
+    """Base of every error that Koschey raises on purpose; its text is safe to show to a user."""
+
+
+class SettingsInvalid(KoscheyError):
+    """A setting cannot be used. ``name`` is the setting, ``problem`` says what is wrong and what to do."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        self.name = name
+        self.problem = problem
+        super().__init__(f"setting {name}: {problem}")
+
+
+class RequestInvalid(KoscheyError):
+    """The caller's input is not acceptable; ``problem`` says what is wrong and what to do."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(problem)
+
+
+class NotFound(KoscheyError):
+    """Nothing of that name is here: ``kind`` is one word (project, file, index), ``name`` what was asked."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        self.kind = kind
+        self.name = name
+        super().__init__(f"no {kind} {name!r} here")
+
+
+class Conflict(KoscheyError):
+    """What was asked contradicts what is already so."""
+
+
+class FileHidden(KoscheyError):
+    """A file exists and is not visible. ``reason`` is the verdict in one sentence (no control characters)."""
+
+    def __init__(self, filename: str, reason: str) -> None:
+        self.filename = filename
+        self.reason = reason
+        super().__init__(f"{filename}: {reason}")
+
+
+class NotAcceptable(KoscheyError):
+    """No representation on offer is acceptable to the caller; ``offered`` lists the media types."""
+
+    def __init__(self, offered: tuple[str, ...]) -> None:
+        self.offered = offered
+        super().__init__("none of the acceptable types is on offer here: " + ", ".join(offered))
+
+
+class UpstreamError(KoscheyError):
+    """An upstream could not be used. ``upstream`` is its name, ``problem`` one sentence without secrets."""
+
+    def __init__(self, upstream: str, problem: str) -> None:
+        self.upstream = upstream
+        self.problem = problem
+        super().__init__(f"upstream {upstream}: {problem}")
+
+
+class UpstreamUnavailable(UpstreamError):
+    """No usable answer: refused, reset, name not resolved, or a 5xx/429 after all retries.
+
+    ``retry_after`` is what the upstream asked for, in seconds, if it did.
+    """
+
+    def __init__(self, upstream: str, problem: str, *, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(upstream, problem)
+
+
+class UpstreamTimeout(UpstreamError):
+    """The deadline passed before the answer was whole."""
+
+
+class UpstreamRefused(UpstreamError):
+    """Our own policy forbids this connection: scheme, address range, redirect, or a plug-in's word."""
+
+
+class UpstreamInvalid(UpstreamError):
+    """The upstream answered with what must not be believed: bad page, wrong digest, over a limit."""
+
+
+class DigestMismatch(KoscheyError):
+    """Bytes are not the ones that were promised."""
+
+    def __init__(self, what: str, expected: str, actual: str) -> None:
+        self.what = what
+        self.expected = expected
+        self.actual = actual
+        super().__init__(f"{what}: expected {expected}, got {actual}")
+
+
+class BlobMissing(KoscheyError):
+    """The store holds no blob of that digest."""
+
+    def __init__(self, sha256: str) -> None:
+        self.sha256 = sha256
+        super().__init__(f"no blob {sha256}")
+
+
+class StoreUnavailable(KoscheyError):
+    """Database, blob store or queue cannot be used now; ``store`` names which, ``problem`` says why."""
+
+    def __init__(self, store: str, problem: str) -> None:
+        self.store = store
+        self.problem = problem
+        super().__init__(f"{store}: {problem}")
+
+
+class Busy(KoscheyError):
+    """Somebody else does this work and did not finish in time; try again after ``retry_after`` seconds."""
+
+    def __init__(self, what: str, retry_after: float = 2.0) -> None:
+        self.what = what
+        self.retry_after = retry_after
+        super().__init__(f"{what} is being worked on; try again in {retry_after:g} s")
