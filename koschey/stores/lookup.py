@@ -1,0 +1,217 @@
+"""The one indexed look that a hot request makes.
+
+Connections are kept open and in autocommit, a few for all threads: no transaction and no statement
+compilation stand between a request and its row. These queries read and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+from sqlalchemy import Engine
+
+from koschey.errors import NotFound, StoreUnavailable
+
+
+class ProjectLook(NamedTuple):
+    """A name in one source. ``state`` is a ProjectState; times in microseconds."""
+
+    source_id: int
+    project_id: int
+    state: str
+    serial: int
+    looked_at: int | None
+    missing_since: int | None
+
+
+class UpstreamLook(NamedTuple):
+    """What is known of an upstream's page, for asking about it again."""
+
+    project_id: int
+    state: str
+    etag: str | None
+    upstream_serial: int | None
+    looked_at: int | None
+
+
+class PageRow(NamedTuple):
+    """A file as its page needs it, in the order of the page."""
+
+    filename: str
+    path: str
+    version: str | None
+    sha256: str | None
+    size: int | None
+    upload_time: int | None
+    requires_python: str | None
+    yanked: bool | int
+    yanked_reason: str | None
+    metadata_advertised: bool | int
+    metadata_sha256: str | None
+    provenance_url: str | None
+    provenance_sha256: str | None
+    withdrawn_at: int | None
+
+
+class NameLook(NamedTuple):
+    """What the database says of a name: the configuration's number, and the name in each source."""
+
+    configuration: int
+    projects: dict[int, ProjectLook]
+
+
+class FileLook(NamedTuple):
+    """A file and what its verdict hangs on; ``name`` is its project's."""
+
+    file_id: int
+    project_id: int
+    source_id: int
+    name: str
+    state: str
+    status: str
+    filename: str
+    version: str | None
+    path: str
+    url: str | None
+    sha256: str | None
+    digest: str | None
+    size: int | None
+    metadata_advertised: bool
+    metadata_sha256: str | None
+    metadata_stored: bool
+    provenance_url: str | None
+    provenance_sha256: str | None
+    stored_at: int | None
+    withdrawn_at: int | None
+
+
+_NAME = (
+    "SELECT c.value, p.source_id, p.id, p.state, p.serial, p.looked_at, p.missing_since "
+    "FROM counter c LEFT JOIN project p ON p.name = {0} WHERE c.name = 'configuration'"
+)
+_UPSTREAM = (
+    "SELECT id, state, etag, upstream_serial, looked_at FROM project WHERE name = {0} AND source_id = {0}"
+)
+_PROJECT = "SELECT state, status, status_reason, serial FROM project WHERE id = {0}"
+_PAGE = f"SELECT {', '.join(PageRow._fields)} FROM file WHERE project_id = {{0}} ORDER BY id"  # noqa: S608 - our own names
+_FILE = (
+    "SELECT f.id, p.id, p.source_id, p.name, p.state, p.status, f.filename, f.version, f.path, f.url, "
+    "f.sha256, f.digest, f.size, f.metadata_advertised, f.metadata_sha256, f.metadata_stored, "
+    "f.provenance_url, f.provenance_sha256, f.stored_at, f.withdrawn_at "
+    "FROM file f JOIN project p ON p.id = f.project_id WHERE {0}"
+)
+
+
+#: Look-ups are short: more than so many at once are rare, and get a connection for themselves.
+_IDLE_CONNECTIONS = 8
+
+
+class Lookup:
+    """Hot look-ups over ``engine``; safe to use from many threads.
+
+    Raises:
+        StoreUnavailable: each method, when the database does not answer.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._idle: list[Any] = []
+        self._parents: list[Any] = []
+        os.register_at_fork(after_in_child=self._after_fork)
+        mark = "?" if engine.dialect.name == "sqlite" else "%s"
+        self._name = _NAME.format(mark)
+        self._upstream = _UPSTREAM.format(mark)
+        self._project = _PROJECT.format(mark)
+        self._page = _PAGE.format(mark)
+        self._by_path = _FILE.format(f"f.path = {mark}")
+        self._by_id = _FILE.format(f"f.id = {mark}")
+        self._by_filename = _FILE.format(f"p.name = {mark} AND f.filename = {mark}")
+
+    def name(self, name: str) -> NameLook:
+        """A normalised name in every source that has an answer about it."""
+        rows = self._rows(self._name, (name,))
+        if not rows:
+            raise StoreUnavailable("database", "it is empty; run `koschey db upgrade`")
+        found = {row[1]: ProjectLook(*row[1:]) for row in rows if row[1] is not None}
+        return NameLook(rows[0][0], found)
+
+    def upstream(self, source_id: int, name: str) -> UpstreamLook | None:
+        """What is known of a source's page of a name."""
+        rows = self._rows(self._upstream, (name, source_id))
+        return UpstreamLook(*rows[0]) if rows else None
+
+    def page(self, project_id: int) -> tuple[tuple[str, str, str | None, int], list[tuple[Any, ...]]]:
+        """A project's (state, status, reason, serial), and its files as tuples in the order of PageRow.
+
+        The project is read first: a file that comes between the two queries shows in a page that the
+        next serial will replace.
+
+        Raises:
+            NotFound: the project was forgotten since its id was looked up.
+        """
+        project = self._rows(self._project, (project_id,))
+        if not project:
+            raise NotFound("project", str(project_id))
+        return project[0], self._rows(self._page, (project_id,))
+
+    def file(self, file_id: int) -> FileLook | None:
+        """One file by its id."""
+        rows = self._rows(self._by_id, (file_id,))
+        return FileLook(*rows[0]) if rows else None
+
+    def files_at(self, path: str) -> list[FileLook]:
+        """Files with that public path; several when several sources have it."""
+        return [FileLook(*row) for row in self._rows(self._by_path, (path,))]
+
+    def files_named(self, name: str, filename: str) -> list[FileLook]:
+        """Files of that name in projects of that normalised name, in each source."""
+        return [FileLook(*row) for row in self._rows(self._by_filename, (name, filename))]
+
+    def _rows(self, statement: str, values: tuple[str | int, ...]) -> list[Any]:
+        errors = self._engine.dialect.loaded_dbapi.Error
+        while self._idle:
+            try:
+                cursor = self._idle.pop()
+            except IndexError:
+                break  # another thread was quicker
+            try:
+                return self._asked(cursor, statement, values)
+            except errors:
+                continue  # it may have been cut long ago; a new one, below, has the last word
+        try:
+            return self._asked(self._connect(), statement, values)
+        except errors as error:
+            detail = str(error).strip().splitlines() or ["no answer"]
+            raise StoreUnavailable("database", detail[0]) from error
+
+    def _asked(self, cursor: Any, statement: str, values: tuple[str | int, ...]) -> list[Any]:
+        cursor.execute(statement, values)
+        rows = list(cursor.fetchall())
+        if len(self._idle) < _IDLE_CONNECTIONS:
+            self._idle.append(cursor)
+        else:
+            cursor.connection.close()
+        return rows
+
+    def _after_fork(self) -> None:
+        """A child must not talk over its parent's connections, nor close them for it."""
+        self._parents += self._idle
+        self._idle = []
+
+    def close(self) -> None:
+        """Close the connections that nobody uses."""
+        while self._idle:
+            self._idle.pop().connection.close()
+
+    def _connect(self) -> Any:
+        dialect = self._engine.dialect
+        arguments, given = dialect.create_connect_args(self._engine.url)
+        options: dict[str, Any] = dict(given)
+        if dialect.name == "sqlite":
+            options |= {"timeout": 15, "isolation_level": None, "check_same_thread": False}
+            return dialect.loaded_dbapi.connect(*arguments, **options).cursor()
+        options |= {"connect_timeout": 5, "application_name": "koschey"}
+        connection = dialect.loaded_dbapi.connect(*arguments, **options)
+        connection.autocommit = True
+        return connection.cursor()
