@@ -1,0 +1,183 @@
+"""What Koschey asks an upstream for: a project's page, a file, a document beside a file."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from koschey.domain.names import NormalizedName
+from koschey.domain.page import UpstreamPage
+from koschey.domain.upstream_fields import serial as serial_of
+from koschey.domain.upstream_page import PageInvalid, parse_html, parse_json
+from koschey.errors import UpstreamInvalid, UpstreamUnavailable
+from koschey.upstream.endpoint import Endpoint
+
+if TYPE_CHECKING:  # an index that serves what it has needs no HTTP client, nor its megabytes
+    from koschey.upstream.answer import Answer
+    from koschey.upstream.session import OutgoingSession
+
+#: Constant, as is Accept-Encoding: an upstream's cache may keep one page for each combination.
+ACCEPT_PAGE = (
+    "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
+)
+
+
+@dataclass(frozen=True)
+class PageFetched:
+    """The upstream's page, and the ETag that it came with."""
+
+    page: UpstreamPage
+    etag: str | None
+
+
+@dataclass(frozen=True)
+class PageUnchanged:
+    """304: the page is what it was when we stored its ETag."""
+
+
+@dataclass(frozen=True)
+class PageMissing:
+    """404 or 410: the upstream has no such project."""
+
+
+PageOutcome = PageFetched | PageUnchanged | PageMissing
+
+
+class UpstreamClient:
+    """Pages and files of upstreams, within limits; see ``OutgoingSession`` for the rules of the door.
+
+    Args:
+        connect: makes the session, with the first request.
+    """
+
+    def __init__(
+        self, connect: Callable[[], OutgoingSession], *, max_page_bytes: int, max_document_bytes: int
+    ) -> None:
+        self._connect = connect
+        self._connected: OutgoingSession | None = None
+        self._connecting = threading.Lock()
+        self._max_page_bytes = max_page_bytes
+        self._max_document_bytes = max_document_bytes
+
+    @property
+    def _session(self) -> OutgoingSession:
+        with self._connecting:
+            if self._connected is None:
+                self._connected = self._connect()
+            return self._connected
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        if self._connected is not None:
+            self._connected.close()
+
+    def project_page(
+        self, endpoint: Endpoint, name: NormalizedName, *, etag: str | None, deadline: float
+    ) -> PageOutcome:
+        """Ask for a project's page, on the condition that it changed since ``etag``.
+
+        Args:
+            deadline: seconds for everything, parsing included.
+
+        Raises:
+            UpstreamUnavailable, UpstreamTimeout, UpstreamRefused: no answer that says anything.
+            UpstreamInvalid: an answer that must not be believed.
+        """
+        ends = time.monotonic() + deadline
+        headers = {"Accept": ACCEPT_PAGE}
+        if etag:
+            headers["If-None-Match"] = etag
+        url = f"{endpoint.url}{quote(name, safe='')}/"
+        with self._session.open(endpoint, url, headers=headers, deadline=deadline) as answer:
+            if answer.status == 304 and etag:
+                return PageUnchanged()
+            if answer.status in (404, 410):
+                return PageMissing()
+            _expect_ok(endpoint, answer)
+            try:
+                page = self._parsed(endpoint, name, answer, ends)
+            except PageInvalid as error:
+                raise UpstreamInvalid(endpoint.name, f"its page of {name} is not usable: {error}") from error
+            if page.serial is None:
+                serial = serial_of(answer.headers.get("X-PyPI-Last-Serial"))
+                if serial is not None:
+                    page = _with_serial(page, serial)
+            return PageFetched(page, answer.headers.get("ETag"))
+
+    def document(
+        self, endpoint: Endpoint, url: str, *, accept: str, sha256: str | None, deadline: float
+    ) -> bytes | None:
+        """A small document beside a file (metadata, provenance); None when the upstream has none.
+
+        Raises:
+            UpstreamInvalid: over the size limit, or not of the digest ``sha256``; and as project_page.
+        """
+        headers = {"Accept": accept, "Accept-Encoding": "identity"}
+        with self._session.open(endpoint, url, headers=headers, deadline=deadline) as answer:
+            if answer.status in (404, 410):
+                return None
+            _expect_ok(endpoint, answer)
+            body = answer.read(self._max_document_bytes)
+        if sha256 is not None and (actual := hashlib.sha256(body).hexdigest()) != sha256:
+            name = url.partition("?")[0].rpartition("/")[2]  # a query may be a key to the file
+            raise UpstreamInvalid(endpoint.name, f"{name} has sha256 {actual}, the page promised {sha256}")
+        return body
+
+    @contextmanager
+    def file(
+        self, endpoint: Endpoint, url: str, *, start: int, validator: str | None, deadline: float
+    ) -> Iterator[Answer]:
+        """Open a file's bytes, from ``start`` on if the upstream can (then the status is 206).
+
+        Args:
+            validator: strong ETag of the first part, so that a changed file is not glued to an old half.
+        """
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+            if validator:
+                headers["If-Range"] = validator
+        with self._session.open(endpoint, url, headers=headers, deadline=deadline, decode=False) as answer:
+            yield answer
+
+    def _parsed(self, endpoint: Endpoint, name: NormalizedName, answer: Answer, ends: float) -> UpstreamPage:
+        content_type, _, parameters = answer.headers.get("Content-Type", "").partition(";")
+        content_type = content_type.strip().lower()
+        body = answer.read(self._max_page_bytes)
+
+        def expired() -> bool:
+            return time.monotonic() > ends
+
+        if content_type in ("application/vnd.pypi.simple.v1+json", "application/json"):
+            return parse_json(body, answer.url, name, expired=expired)
+        if content_type in ("text/html", "application/vnd.pypi.simple.v1+html", "application/xhtml+xml"):
+            charset = parameters.partition("charset=")[2].strip().strip('"') or None
+            chunks = (body[i : i + 65536] for i in range(0, len(body), 65536))
+            return parse_html(chunks, answer.url, name, charset=charset, expired=expired)
+        raise UpstreamInvalid(
+            endpoint.name, f"its page of {name} is {content_type or 'of no type'}, not a simple API page"
+        )
+
+
+def _expect_ok(endpoint: Endpoint, answer: Answer) -> None:
+    if answer.status != 200:
+        raise UpstreamUnavailable(
+            endpoint.name, f"answered {answer.status} for {answer.url.partition('?')[0]}"
+        )
+
+
+def _with_serial(page: UpstreamPage, serial: int) -> UpstreamPage:
+    return UpstreamPage(
+        name=page.name,
+        files=page.files,
+        serial=serial,
+        status=page.status,
+        status_reason=page.status_reason,
+        refused=page.refused,
+    )

@@ -1,0 +1,279 @@
+"""The one door out: every request to the outside passes here.
+
+It keeps a deadline over all of an exchange, repeats what may be repeated, follows redirects itself and
+decides at every hop whether the target may be reached and who may see credentials.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
+from random import uniform
+from types import MappingProxyType
+from urllib.parse import urljoin
+
+import pluggy
+from requests import PreparedRequest, RequestException, Response
+from requests.adapters import BaseAdapter
+from requests.structures import CaseInsensitiveDict
+from urllib3 import BaseHTTPResponse, Timeout
+from urllib3.exceptions import HTTPError
+
+from koschey import __version__
+from koschey.errors import UpstreamRefused, UpstreamUnavailable
+from koschey.plugins import PATIENCE
+from koschey.upstream.addresses import Resolve
+from koschey.upstream.answer import Answer
+from koschey.upstream.deadlines import Exchange, during
+from koschey.upstream.endpoint import Endpoint
+from koschey.upstream.failures import translated
+from koschey.upstream.pools import AllPools
+from koschey.upstream.routes import Decision, Routes
+from koschey.upstream.urls import Target, parsed, shown
+
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+_REDIRECTS = frozenset((301, 302, 303, 307, 308))
+_PASSING = frozenset((429, 500, 502, 503, 504))
+_SECRET_HEADERS = frozenset(("Authorization", "Cookie", "Proxy-Authorization"))
+#: Seconds before the first repetition; doubled each time, and anything between half and all of it.
+_BACK_OFF = 0.25
+
+
+class OutgoingSession:
+    """GET requests to upstreams. Safe to use from many threads; make one per process.
+
+    Args:
+        connect_timeout, read_timeout: seconds for a connection (name look-up included), and for the next
+            bytes.
+        retries: repetitions after a failed connection or a passing status (429, 500, 502, 503, 504).
+        hooks: plug-ins, see ``koschey_outgoing_request``.
+        max_redirects: how many redirects one call follows.
+        user_agent: value of the User-Agent header.
+        resolve: a function with ``socket.getaddrinfo``'s signature.
+        hook_patience: seconds that a plug-in may think.
+    """
+
+    def __init__(
+        self,
+        *,
+        connect_timeout: float,
+        read_timeout: float,
+        retries: int,
+        hooks: pluggy.PluginManager | None = None,
+        max_redirects: int = 5,
+        user_agent: str = f"koschey/{__version__}",
+        resolve: Resolve = socket.getaddrinfo,
+        hook_patience: float = PATIENCE,
+    ) -> None:
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._retries = retries
+        self._max_redirects = max_redirects
+        self._user_agent = user_agent
+        self._routes = Routes(hooks, hook_patience=hook_patience)
+        self._pools = AllPools(resolve)
+
+    @contextmanager
+    def open(
+        self,
+        endpoint: Endpoint,
+        url: str,
+        *,
+        headers: Mapping[str, str] = _NO_HEADERS,
+        deadline: float,
+        decode: bool = True,
+        retry: bool = True,
+    ) -> Iterator[Answer]:
+        """GET ``url`` for ``endpoint``; the answer is valid inside the ``with`` block.
+
+        Args:
+            headers: added to the request; those that carry secrets go to the endpoint's own origin only.
+            deadline: seconds for everything: repetitions, redirects and the reading of the body.
+            decode: ask for gzip and decode it; otherwise ask for, and hand out, the bytes as they are.
+            retry: whether to repeat at all.
+
+        Raises:
+            UpstreamUnavailable: no usable answer after all repetitions.
+            UpstreamTimeout: the deadline passed, or the upstream fell silent.
+            UpstreamRefused: scheme, address, redirect or a plug-in forbid it.
+            UpstreamInvalid: the answer is not HTTP.
+        """
+        exchange = Exchange(
+            deadline,
+            connect_timeout=self._connect_timeout,
+            read_timeout=self._read_timeout,
+            retries=self._retries if retry else 0,
+        )
+        asked = {"User-Agent": self._user_agent, "Accept-Encoding": "gzip" if decode else "identity"}
+        asked.update(_titled(headers))
+        raw, final = self._followed(endpoint, url, asked, exchange)
+        answer = Answer(endpoint.name, final, raw, exchange, decode=decode)
+        try:
+            yield answer
+        finally:
+            answer.close()
+
+    def close(self) -> None:
+        """Close all idle connections. A later call would open new ones."""
+        self._pools.close()
+
+    def _followed(
+        self, endpoint: Endpoint, url: str, headers: dict[str, str], exchange: Exchange
+    ) -> tuple[BaseHTTPResponse, str]:
+        target = _target(endpoint, url)
+        seen = {target.url}
+        while True:
+            raw = self._repeated(endpoint, target, headers, exchange)
+            location = raw.headers.get("location") if raw.status in _REDIRECTS else None
+            if location is None:
+                return raw, target.url
+            _dispose(endpoint, target, raw, exchange)
+            following = _following(endpoint, target, location)
+            if target.origin.scheme == "https" and following.origin.scheme == "http":
+                raise UpstreamRefused(endpoint.name, f"{shown(target.url)} redirects from https to http")
+            if following.url in seen:
+                raise UpstreamRefused(endpoint.name, f"{shown(target.url)} redirects in a circle")
+            if len(seen) > self._max_redirects:
+                problem = f"{shown(url)} redirects more than {self._max_redirects} times"
+                raise UpstreamRefused(endpoint.name, problem)
+            seen.add(following.url)
+            target = following
+
+    def _repeated(
+        self, endpoint: Endpoint, target: Target, headers: dict[str, str], exchange: Exchange
+    ) -> BaseHTTPResponse:
+        stale_allowed = True
+        back_off = _BACK_OFF
+        while True:
+            exchange.reused = False
+            wait = uniform(back_off / 2, back_off)  # noqa: S311 - jitter is no secret
+            try:
+                raw = self._sent(endpoint, target, headers, exchange)
+            except (RequestException, HTTPError, OSError, ValueError) as error:
+                failure, repeatable = translated(endpoint.name, target.url, error, exchange)
+                if exchange.reused and stale_allowed and isinstance(failure, UpstreamUnavailable):
+                    # The server closed a kept-alive connection just when we used it: no failure of its.
+                    stale_allowed = False
+                    continue
+            else:
+                if raw.status not in _PASSING:
+                    return raw
+                asked = _retry_after(raw.headers.get("retry-after"))
+                _dispose(endpoint, target, raw, exchange)
+                failure, repeatable = _passing(endpoint, target, raw.status, asked), True
+                wait = wait if asked is None else asked
+            if not repeatable or exchange.retries <= 0 or wait >= exchange.left():
+                # Outside of "except", so without a cause: a library's message may quote a secret.
+                raise failure
+            exchange.retries -= 1
+            back_off *= 2
+            time.sleep(wait)
+
+    def _sent(
+        self, endpoint: Endpoint, target: Target, headers: dict[str, str], exchange: Exchange
+    ) -> BaseHTTPResponse:
+        decision = self._routes.decide(endpoint, target)
+        route = decision.route
+        own = target.origin == endpoint.origin
+        if route.proxy or route.adapter:  # then the name is resolved by somebody else
+            self._pools.policy(endpoint).check_literal(target.origin.host, target.origin.port)
+        if own:
+            sent = headers | _titled(route.headers)
+            if endpoint.authorization is not None:
+                sent.setdefault("Authorization", endpoint.authorization)
+        else:
+            sent = {name: value for name, value in headers.items() if name not in _SECRET_HEADERS}
+        timeout = exchange.patience(self._connect_timeout), exchange.patience(self._read_timeout)
+        client_cert = route.client_cert if own else None
+        if route.adapter is not None:
+            return _adapted(endpoint, decision, route.adapter, _prepared(target, sent), timeout, client_cert)
+        pools = self._pools.pools(endpoint, own=own, ca_file=route.ca_file, client_cert=client_cert)
+        with during(exchange):
+            return pools.get(
+                target, sent, timeout=Timeout(connect=timeout[0], read=timeout[1]), proxy=route.proxy
+            )
+
+
+def _prepared(target: Target, headers: dict[str, str]) -> PreparedRequest:
+    request = PreparedRequest()
+    request.method = "GET"
+    request.url = target.url
+    request.headers = CaseInsensitiveDict(headers)
+    return request
+
+
+def _adapted(
+    endpoint: Endpoint,
+    decision: Decision,
+    adapter: BaseAdapter,
+    request: PreparedRequest,
+    timeout: tuple[float, float],
+    client_cert: str | tuple[str, str] | None,
+) -> BaseHTTPResponse:
+    """Send through the adapter that a plug-in brought."""
+    proxy = decision.route.proxy
+    try:
+        response: Response = adapter.send(
+            request,
+            stream=True,
+            timeout=timeout,
+            verify=decision.route.ca_file or True,
+            cert=client_cert,
+            proxies={"http": proxy, "https": proxy} if proxy else {},
+        )
+    except (RequestException, HTTPError, OSError):
+        raise
+    except Exception as error:  # foreign code may raise anything, and then nothing is sent
+        problem = f"the adapter of plug-in {decision.plugin} failed: {type(error).__name__}"
+        raise UpstreamRefused(endpoint.name, problem) from error
+    if not isinstance(response.raw, BaseHTTPResponse):
+        problem = f"the adapter of plug-in {decision.plugin} returned no urllib3 response"
+        raise UpstreamRefused(endpoint.name, problem)
+    return response.raw
+
+
+def _titled(headers: Mapping[str, str]) -> dict[str, str]:
+    """Names in one spelling, so that merging and dropping them needs no case-insensitive mapping."""
+    return {name.title(): value for name, value in headers.items()}
+
+
+def _target(endpoint: Endpoint, url: str) -> Target:
+    try:
+        return parsed(url)
+    except ValueError as error:
+        raise UpstreamRefused(endpoint.name, f"{shown(url)[:200]!r}: {error}") from None
+
+
+def _following(endpoint: Endpoint, target: Target, location: str) -> Target:
+    """Where a redirect leads; ``location`` as http.client reads it, in Latin-1 whatever it is."""
+    with suppress(UnicodeError):
+        location = location.encode("latin-1").decode()
+    try:
+        return _target(endpoint, urljoin(target.url, location))
+    except ValueError:  # urljoin: brackets that are no IPv6 address
+        problem = f"{shown(target.url)} redirects to something unreadable"
+        raise UpstreamRefused(endpoint.name, problem) from None
+
+
+def _dispose(endpoint: Endpoint, target: Target, raw: BaseHTTPResponse, exchange: Exchange) -> None:
+    """Give back the connection of an answer that nobody reads."""
+    Answer(endpoint.name, target.url, raw, exchange, decode=False).close()
+
+
+def _passing(endpoint: Endpoint, target: Target, status: int, asked: float | None) -> UpstreamUnavailable:
+    problem = f"{shown(target.url)} answered {status}"
+    return UpstreamUnavailable(endpoint.name, problem, retry_after=asked)
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds to wait (RFC 9110 section 10.2.3: seconds or a date); None when nothing usable is said."""
+    value = (value or "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
