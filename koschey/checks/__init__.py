@@ -1,0 +1,1 @@
+"""Checks of stored files that run in a process of their own."""

@@ -1,0 +1,71 @@
+"""Periodic jobs: one process of all does each, and tells no queue what it can derive again."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from koschey.errors import KoscheyError
+from koschey.jobs.queue import Queue
+from koschey.stores.locks import Locks
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Periodic:
+    """A task without arguments and the seconds between two runs; the first comes after one such time."""
+
+    task: str
+    seconds: float
+
+
+class Schedule:
+    """A thread that submits periodic jobs while it holds the lock of the schedule.
+
+    Every process has one; the lock sees to it that one of them works, and another takes over when
+    that process dies. A forked child starts its own.
+    """
+
+    def __init__(self, queue: Queue, locks: Locks, periodic: Sequence[Periodic]) -> None:
+        self._queue = queue
+        self._locks = locks
+        self._periodic = periodic
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Begin, in this process and in each that is forked from it."""
+        self._begin()
+        os.register_at_fork(after_in_child=self._begin)
+
+    def close(self) -> None:
+        """Submit nothing more."""
+        self._stopped.set()
+
+    def _begin(self) -> None:
+        if not self._stopped.is_set():
+            threading.Thread(target=self._run, name="schedule", daemon=True).start()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                with self._locks.hold("schedule", 0.0):
+                    self._lead()
+            except KoscheyError:
+                pass  # another process leads, or the database is away
+            except Exception:
+                log.exception("schedule.crashed")
+            self._stopped.wait(30.0)
+
+    def _lead(self) -> None:
+        due = {entry.task: time.monotonic() + entry.seconds for entry in self._periodic}
+        while not self._stopped.wait(1.0):
+            for entry in self._periodic:
+                if time.monotonic() >= due[entry.task]:
+                    due[entry.task] = time.monotonic() + entry.seconds
+                    self._queue.submit(entry.task)

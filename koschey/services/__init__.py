@@ -1,0 +1,1 @@
+"""The verbs: what Koschey does, with no Flask request and no HTTP."""

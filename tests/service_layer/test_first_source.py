@@ -1,0 +1,112 @@
+"""Several upstreams in one index: the first source that owns a name wins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from koschey.errors import NotFound, UpstreamError
+from koschey.services.indexes import UpstreamSpec
+from tests.fake_upstream import FakeUpstream
+from tests.service_layer.conftest import Deploy, Deployment
+
+
+@pytest.fixture
+def second() -> Iterator[FakeUpstream]:
+    with FakeUpstream() as fake:
+        yield fake
+
+
+@pytest.fixture
+def here(deploy: Deploy, second: FakeUpstream) -> Deployment:
+    here = deploy(page_deadline=3.0, refresh_deadline=3.0)
+    spec = UpstreamSpec(url=second.simple_url)
+    here.koschey.indexes.add_upstream("second", spec, indexes=["main"], actor="test")
+    return here
+
+
+def test_the_first_source_that_has_a_name_hides_the_later_ones(
+    here: Deployment, upstream: FakeUpstream, second: FakeUpstream
+) -> None:
+    upstream.project("both").release("1.0")
+    second.project("both").release("9.0")
+
+    assert here.listed("both") == {"both-1.0-py3-none-any.whl"}
+    assert second.count("both") == 0
+
+
+def test_a_name_that_the_first_does_not_have_is_the_seconds(
+    here: Deployment, upstream: FakeUpstream, second: FakeUpstream
+) -> None:
+    second.project("later").release("9.0")
+
+    assert here.listed("later") == {"later-9.0-py3-none-any.whl"}
+    assert (upstream.count("later"), second.count("later")) == (1, 1)
+
+
+def test_while_the_first_is_down_a_name_never_asked_there_is_an_error(
+    here: Deployment, upstream: FakeUpstream, second: FakeUpstream
+) -> None:
+    second.project("both").release("9.0")
+    upstream.fail("both", status=503)
+
+    with pytest.raises(UpstreamError):
+        here.page("both")
+
+    assert second.count("both") == 0, "the second must not even learn the name"
+    upstream.heal()
+    upstream.project("both").release("1.0")
+    assert here.listed("both") == {"both-1.0-py3-none-any.whl"}
+
+
+def test_files_of_the_loser_are_not_served_either(
+    here: Deployment, upstream: FakeUpstream, second: FakeUpstream
+) -> None:
+    loser = second.project("both").release("9.0")
+    here.look("both", upstream="second")
+    upstream.project("both").release("1.0")
+    assert here.listed("both") == {"both-1.0-py3-none-any.whl"}
+
+    with pytest.raises(NotFound):
+        here.koschey.files.find("main", loser.path)
+
+
+def test_a_deleted_project_of_the_first_still_owns_its_name(
+    here: Deployment, upstream: FakeUpstream, second: FakeUpstream
+) -> None:
+    upstream.project("both").release("1.0")
+    second.project("both").release("9.0")
+    here.look("both")
+    upstream.forget("both")
+    here.look("both")
+    here.execute("UPDATE project SET missing_since = missing_since - 11000000")
+    here.look("both")
+
+    assert here.listed("both") == set()
+    assert second.count("both") == 0
+
+
+def test_a_name_that_nobody_has_is_not_found_after_all_were_asked(
+    here: Deployment, upstream: FakeUpstream, second: FakeUpstream
+) -> None:
+    with pytest.raises(NotFound):
+        here.page("nobody")
+
+    assert (upstream.count("nobody"), second.count("nobody")) == (1, 1)
+
+
+def test_a_404_that_ran_out_at_a_silent_first_source_gives_the_name_to_nobody_else(
+    here: Deployment, upstream: FakeUpstream, second: FakeUpstream
+) -> None:
+    with pytest.raises(NotFound):
+        here.page("both")
+    here.execute("UPDATE project SET looked_at = looked_at - 3600000000")
+    second.project("both").release("9.0")
+    upstream.fail("both", status=503)
+
+    with pytest.raises(UpstreamError):
+        here.page("both")
+
+    upstream.heal()
+    assert here.listed("both") == {"both-9.0-py3-none-any.whl"}, "asked again, the first says no again"
