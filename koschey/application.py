@@ -1,0 +1,241 @@
+"""The composition root: the only module that knows everything, and where everything is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flask import Flask
+from sqlalchemy import Engine
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from koschey import logs, plugins
+from koschey import settings as settings_module
+from koschey.checks.inspector import Inspector
+from koschey.domain.names import NormalizedName
+from koschey.errors import StoreUnavailable
+from koschey.jobs.lull import Lull
+from koschey.jobs.queue import ThreadQueue
+from koschey.jobs.schedule import Periodic, Schedule
+from koschey.services.catalog import Catalog, Freshness
+from koschey.services.configuration import Configuration
+from koschey.services.downloads import DownloadLimits, Downloads
+from koschey.services.files import Files
+from koschey.services.flights import Flights
+from koschey.services.health import Health
+from koschey.services.indexes import Indexes
+from koschey.services.inspection import Inspection
+from koschey.services.mirror import Mirror
+from koschey.services.pages import PageCache
+from koschey.services.probe import Probe
+from koschey.services.storage import sweep_spool
+from koschey.settings import Settings
+from koschey.stores import schema
+from koschey.stores.database import Database, db, engine_options, tune
+from koschey.stores.locks import Locks, make_locks
+from koschey.stores.lookup import Lookup
+from koschey.stores.open import open_store
+from koschey.upstream.client import UpstreamClient
+from koschey.web import files, health, home, problems, requests, simple
+from koschey.web.current import Koschey
+from koschey.web.hot_path import HotPath
+
+if TYPE_CHECKING:
+    from pluggy import PluginManager
+
+    from koschey.upstream.session import OutgoingSession
+
+
+def create_app(settings: Settings | None = None, *, periodic_jobs: bool = True) -> Flask:
+    """The application, ready to serve: ``gunicorn "koschey.application:create_app()"``.
+
+    A database that is empty or of an older schema is brought up to date first, by one process at a time.
+
+    Args:
+        settings: those of the environment by default.
+        periodic_jobs: whether this process takes part in what is done from time to time.
+
+    Raises:
+        SettingsInvalid: a setting cannot be used. StoreUnavailable: the database cannot be reached.
+    """
+    settings = settings or settings_module.load()
+    logs.configure(settings.log_format, settings.log_level)
+    app = _flask(settings)
+    with app.app_context():
+        engine = db.engine
+        tune(engine)
+        locks = make_locks(engine, settings.data_dir / "locks")
+        schema.upgrade(engine, locks)
+    services = _assembled(settings, engine, locks)
+    app.extensions["koschey"] = services
+    if services.hot_path is not None:
+        app.wsgi_app = services.hot_path.middleware(app.wsgi_app)  # type: ignore[method-assign, assignment]
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops, x_prefix=hops)  # type: ignore[method-assign]
+    if periodic_jobs:
+        services.schedule.start()
+    engine.dispose()  # a server may fork now, and children must not share a connection
+    return app
+
+
+def prepare(settings: Settings) -> None:
+    """Create the data folder, bring the database up to date and write its first rows; then let go of all."""
+    app = create_app(settings, periodic_jobs=False)
+    app.extensions["koschey"].close()
+
+
+def downgrade_database(settings: Settings, revision: str) -> None:
+    """Take the database back to a migration, or to ``base``. Raises: StoreUnavailable, RequestInvalid."""
+    app = _flask(settings)
+    with app.app_context():
+        tune(db.engine)
+        schema.downgrade(db.engine, make_locks(db.engine, settings.data_dir / "locks"), revision)
+        db.engine.dispose()
+
+
+def _flask(settings: Settings) -> Flask:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    app = Flask("koschey", static_folder=None, template_folder=str(_beside("templates")))
+    app.config["SQLALCHEMY_DATABASE_URI"] = settings.resolved_database_url
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings)
+    app.url_map.merge_slashes = False  # ``//host/simple`` must never become a redirect to ``host``
+    app.url_map.strict_slashes = False
+    db.init_app(app)
+    requests.init_app(app)
+    problems.init_app(app)
+    for blueprint in (home.blueprint(_beside("static")), simple.bp, files.bp, health.bp):
+        app.register_blueprint(blueprint)
+    return app
+
+
+def _beside(folder: str) -> Path:
+    """A folder of the wheel, or of the checkout."""
+    packaged = Path(__file__).resolve().parent / folder
+    return packaged if packaged.is_dir() else packaged.parents[1] / folder
+
+
+def _check_queue(queue: ThreadQueue, redis_url: str) -> None:
+    queue.check()
+    if not redis_url:
+        return
+    import redis  # only where one is configured
+
+    try:
+        with redis.Redis.from_url(redis_url, socket_timeout=2, socket_connect_timeout=2) as client:
+            client.ping()
+    except (redis.RedisError, ValueError) as error:
+        raise StoreUnavailable("queue", f"Redis does not answer: {type(error).__name__}") from error
+
+
+def _session(settings: Settings, hooks: PluginManager) -> OutgoingSession:
+    # Loaded with the first request that goes out: requests and urllib3 are a good part of an idle worker.
+    from koschey.upstream.session import OutgoingSession
+
+    return OutgoingSession(
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+        retries=settings.upstream_retries,
+        hooks=hooks,
+    )
+
+
+def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
+    database = Database(engine)
+    indexes = Indexes(database)
+    if indexes.is_new():
+        with locks.hold("bootstrap", 30.0):  # the first start may be that of several processes
+            indexes.bootstrap(
+                upstream_url=settings.resolved_upstream_url,
+                hold_days=settings.quarantine_days,
+                refresh_seconds=settings.refresh_seconds,
+            )
+    store = open_store(settings.resolved_storage_url, settings.data_dir / "spool")
+    hooks = plugins.load_plugins([name.strip() for name in settings.plugins.split(",") if name.strip()])
+    client = UpstreamClient(
+        lambda: _session(settings, hooks),
+        max_page_bytes=settings.max_page_bytes,
+        max_document_bytes=settings.max_metadata_bytes,
+    )
+    lookup = Lookup(engine)
+    configuration = Configuration(database)
+    flights = Flights(locks)
+    mirror = Mirror(
+        database,
+        lookup,
+        client,
+        flights,
+        page_deadline=settings.page_deadline,
+        negative_names=settings.negative_names,
+    )
+    tasks: dict[str, Callable[..., None]] = {}
+    queue = ThreadQueue(tasks)
+    catalog = Catalog(
+        database,
+        lookup,
+        configuration,
+        mirror,
+        PageCache(settings.page_cache_bytes),
+        Freshness(settings.stale_seconds, settings.negative_seconds, settings.refresh_deadline),
+        lambda source_id, name: queue.submit("refresh_page", source_id, name),
+    )
+    lull = Lull(lambda file_id: queue.submit("inspect_file", file_id))
+    downloads = Downloads(
+        database,
+        lookup,
+        client,
+        store,
+        locks,
+        DownloadLimits(settings.file_deadline, settings.max_file_bytes, settings.upstream_retries),
+        lull.add,
+    )
+    files_service = Files(
+        database,
+        lookup,
+        configuration,
+        catalog,
+        store,
+        downloads,
+        client,
+        flights,
+        document_deadline=settings.page_deadline,
+    )
+    inspection = Inspection(database, store, Inspector("koschey.checks.wheel_metadata", timeout=20.0))
+    tasks["inspect_file"] = inspection.inspect
+    tasks["refresh_page"] = lambda source_id, name: catalog.refresh(source_id, NormalizedName(name))
+    checks = {
+        "database": database.check,
+        "schema": lambda: schema.check(engine),
+        "store": store.check,
+        "queue": lambda: _check_queue(queue, settings.redis_url),
+    }
+    tasks["sweep_spool"] = lambda: sweep_spool(store, settings.file_deadline)
+    schedule = Schedule(queue, locks, [Periodic("sweep_spool", 600.0)])
+    hot_path = HotPath(
+        catalog,
+        files_service,
+        store,
+        inline=settings.embedded,
+        public_url=settings.public_url,
+        trusted_proxies=settings.trusted_proxies,
+    )
+    return Koschey(
+        settings=settings,
+        engine=engine,
+        database=database,
+        lookup=lookup,
+        store=store,
+        client=client,
+        queue=queue,
+        configuration=configuration,
+        indexes=indexes,
+        catalog=catalog,
+        files=files_service,
+        health=Health(checks),
+        inspection=inspection,
+        schedule=schedule,
+        lull=lull,
+        probe=Probe(configuration, client, deadline=settings.page_deadline),
+        hot_path=hot_path if settings.hot_path else None,
+    )

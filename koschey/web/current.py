@@ -1,0 +1,75 @@
+"""What a view may use: the services of the application that handles the request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flask import current_app, request
+from sqlalchemy import Engine
+
+from koschey.jobs.lull import Lull
+from koschey.jobs.queue import Queue
+from koschey.jobs.schedule import Schedule
+from koschey.services.catalog import Catalog
+from koschey.services.configuration import Configuration
+from koschey.services.files import Files
+from koschey.services.health import Health
+from koschey.services.indexes import Indexes
+from koschey.services.inspection import Inspection
+from koschey.services.probe import Probe
+from koschey.settings import Settings
+from koschey.stores.blobs import BlobStore
+from koschey.stores.database import Database
+from koschey.stores.lookup import Lookup
+from koschey.upstream.client import UpstreamClient
+
+if TYPE_CHECKING:  # it imports the views, which import this module
+    from koschey.web.hot_path import HotPath
+
+
+@dataclass(frozen=True)
+class Koschey:
+    """Everything that ``create_app`` put together."""
+
+    settings: Settings
+    engine: Engine
+    database: Database
+    lookup: Lookup
+    store: BlobStore
+    client: UpstreamClient
+    queue: Queue
+    configuration: Configuration
+    indexes: Indexes
+    catalog: Catalog
+    files: Files
+    health: Health
+    inspection: Inspection
+    probe: Probe
+    schedule: Schedule
+    lull: Lull
+    hot_path: HotPath | None
+
+    def close(self) -> None:
+        """Let go of threads and connections, for a clean stop."""
+        self.schedule.close()
+        self.lull.close()
+        self.queue.close()
+        self.files.close()
+        self.inspection.close()
+        self.client.close()
+        self.lookup.close()
+        self.engine.dispose()
+
+
+def koschey() -> Koschey:
+    """The services of the current application."""
+    services = current_app.extensions["koschey"]
+    assert isinstance(services, Koschey)
+    return services
+
+
+def base_url(prefix: str) -> str:
+    """Scheme, host and path prefix of an index as the client sees it, no slash at the end."""
+    public = koschey().settings.public_url.rstrip("/")
+    return (public or request.host_url.rstrip("/") + request.script_root) + prefix

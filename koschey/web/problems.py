@@ -1,0 +1,112 @@
+"""Errors to answers: the one table that turns domain errors into statuses.
+
+A client may read any of three places: pip prints the reason phrase, uv the ``title`` and ``detail`` of
+problem+json (RFC 9457), a person the text.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import msgspec
+import structlog
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from koschey import errors
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: The first row whose class matches decides.
+STATUSES: tuple[tuple[type[errors.KoscheyError], HTTPStatus], ...] = (
+    (errors.NotFound, HTTPStatus.NOT_FOUND),
+    (errors.NotAcceptable, HTTPStatus.NOT_ACCEPTABLE),
+    (errors.FileHidden, HTTPStatus.FORBIDDEN),
+    (errors.Conflict, HTTPStatus.CONFLICT),
+    (errors.RequestInvalid, HTTPStatus.BAD_REQUEST),
+    (errors.UpstreamTimeout, HTTPStatus.GATEWAY_TIMEOUT),
+    (errors.UpstreamError, HTTPStatus.BAD_GATEWAY),
+    (errors.DigestMismatch, HTTPStatus.BAD_GATEWAY),
+    (errors.Busy, HTTPStatus.SERVICE_UNAVAILABLE),
+    (errors.StoreUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+    (errors.KoscheyError, HTTPStatus.INTERNAL_SERVER_ERROR),
+)
+_RETRY_AFTER_SECONDS = 5
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """problem+json (RFC 9457)."""
+
+    title: str
+    status: int
+    detail: str
+    request_id: str = ""
+
+
+def status_of(error: errors.KoscheyError) -> HTTPStatus:
+    """The status that an error becomes."""
+    return next(status for kind, status in STATUSES if isinstance(error, kind))
+
+
+def problem_answer(status: HTTPStatus, detail: str) -> Response:
+    """An answer that says the same in the reason phrase, in problem+json, or in plain text for browsers."""
+    request_id = g.get("request_id", "")
+    if _prefers_text():
+        body, content_type = f"{status.phrase}: {detail}\n".encode(), "text/plain; charset=utf-8"
+    else:
+        problem = Problem(title=status.phrase, status=status.value, detail=detail, request_id=request_id)
+        body, content_type = msgspec.json.encode(problem), "application/problem+json"
+    answer = Response(body, content_type=content_type)
+    answer.status = f"{status.value} {reason_phrase(detail)}"
+    answer.headers["Cache-Control"] = "no-store"
+    answer.headers["Vary"] = "Accept"
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        answer.headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
+    return answer
+
+
+def reason_phrase(text: str) -> str:
+    """Text fit for a status line (RFC 9112 section 4): latin-1 without control characters, not too long."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return printable.encode("latin-1", "replace").decode("latin-1")[:400].strip() or "Error"
+
+
+def init_app(app: Flask) -> None:
+    """Register the table with the application."""
+    app.register_error_handler(errors.KoscheyError, _koschey_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _koschey_error(error: errors.KoscheyError) -> Response:
+    status = status_of(error)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.warning("request.failed", error=type(error).__name__, problem=str(error), status=status.value)
+    answer = problem_answer(status, str(error))
+    asked_for = getattr(error, "retry_after", None)
+    if asked_for is not None:
+        answer.headers["Retry-After"] = str(max(1, round(asked_for)))
+    return answer
+
+
+def _http_error(error: HTTPException) -> Response:
+    status = HTTPStatus(error.code or 500)
+    answer = problem_answer(status, error.description or status.phrase)
+    answer.status = f"{status.value} {status.phrase}"  # Werkzeug's description is too long for a status line
+    for name, value in error.get_headers():
+        if name.lower() in ("allow", "www-authenticate", "retry-after"):
+            answer.headers[name] = value
+    return answer
+
+
+def _unexpected(error: Exception) -> Response:
+    log.exception("request.crashed", exc_info=error)
+    return problem_answer(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "Koschey failed in a way that nobody foresaw; the log has it by its id",
+    )
+
+
+def _prefers_text() -> bool:
+    accept = request.headers.get("Accept", "")
+    return "text/html" in accept and "json" not in accept

@@ -1,0 +1,99 @@
+"""The Simple API (PEP 503, 691): root and project pages of each index."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, request
+
+from koschey.domain.names import NormalizedName, is_valid_name, normalize
+from koschey.domain.negotiation import OFFERED, Representation, choose_encoding, negotiate
+from koschey.errors import NotAcceptable, NotFound
+from koschey.services.configuration import MAIN
+from koschey.services.pages import ReadyPage
+from koschey.web.current import base_url, koschey
+
+bp = Blueprint("simple", __name__)
+
+
+@bp.get("/simple/", defaults={"index": MAIN})
+@bp.get("/<index>/simple/")
+def root(index: str) -> Response:
+    """The names that an index knows."""
+    representation, encoding = _wanted()
+    return page_answer(koschey().catalog.root_page(index, representation, encoding))
+
+
+@bp.get("/simple/<name>/", defaults={"index": MAIN})
+@bp.get("/<index>/simple/<name>/")
+def project(index: str, name: str) -> Response:
+    """The page of one project; every other spelling of its name redirects to the normalised one."""
+    normalized = _known_form(name)
+    if normalized != name:
+        return _moved(f"../{normalized}/")
+    representation, encoding = _wanted()
+    prefix = "" if index == MAIN else f"/{index}"
+    page = koschey().catalog.project_page(index, normalized, representation, encoding, base_url(prefix))
+    return page_answer(page)
+
+
+@bp.get("/simple", defaults={"index": MAIN})
+@bp.get("/<index>/simple")
+def root_without_slash(index: str) -> Response:
+    """Pages end in a slash (PEP 503)."""
+    koschey().configuration.index(index)
+    return _moved("simple/")
+
+
+@bp.get("/simple/<name>", defaults={"index": MAIN})
+@bp.get("/<index>/simple/<name>")
+def project_without_slash(index: str, name: str) -> Response:
+    """Pages end in a slash, under the normalised name."""
+    return _moved(f"{_known_form(name)}/")
+
+
+def page_answer(page: ReadyPage) -> Response:
+    """A ready page, or 304 when the client has it."""
+    answer = Response(page.body, content_type=page.content_type)
+    for name, value in page_headers(page):
+        answer.headers[name] = value
+    if request.if_none_match.contains_weak(page.etag.strip('"')):  # a proxy that compresses weakens it
+        answer.status_code = 304
+        answer.set_data(b"")
+        del answer.headers["Content-Length"]
+        answer.headers.pop("Content-Encoding", None)
+    return answer
+
+
+def page_headers(page: ReadyPage) -> list[tuple[str, str]]:
+    """Headers of a page besides its type and length, the same for 200 and 304."""
+    headers = [
+        ("ETag", page.etag),
+        ("Cache-Control", "private, no-cache"),
+        ("Vary", "Accept, Accept-Encoding"),
+        ("X-PyPI-Last-Serial", str(page.serial)),
+    ]
+    if page.encoding != "identity":
+        headers.append(("Content-Encoding", page.encoding))
+    return headers
+
+
+def _known_form(name: str) -> NormalizedName:
+    if not is_valid_name(name):
+        raise NotFound("project", name)
+    return normalize(name)
+
+
+def _wanted() -> tuple[Representation, str]:
+    representation = negotiate(request.headers.get("Accept"), request.args.get("format"))
+    if representation is None:
+        raise NotAcceptable(OFFERED)
+    return representation, choose_encoding(request.headers.get("Accept-Encoding"))
+
+
+def _moved(target: str) -> Response:
+    """A relative redirect that keeps the query; scheme, host and mount prefix are the client's own.
+
+    ``no-store``: pip would keep a 301 for ever.
+    """
+    query = request.query_string.decode("latin-1")
+    location = f"{target}?{query}" if query else target
+    return Response(status=301, headers={"Location": location, "Cache-Control": "no-store"})
