@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 
 #: Answers of this many bytes and more are handed over unjoined, to save the copy.
 _JOIN_BELOW = 32 * 1024
+#: A connection so young (seconds) without a request has one on its way; closing it would reset the client,
+#: which unlike one on a kept connection does not try again.
+_YOUNG = 1.0
 
 
 class ReadyAnswer(Protocol):
@@ -79,16 +82,20 @@ class Server(web.Server):
         return Connection(self)
 
     def drain(self) -> None:
-        """Close idle connections now; the others close after the answer that they wait for."""
+        """Close idle connections; the others close after the answer that they wait for.
+
+        To be called again until none is open: one that just came is left its time for a first request.
+        """
         self.draining = True
         for connection in list(self.open):
-            connection.close_if_idle()
+            if not connection.young:
+                connection.close_if_idle()
 
 
 class Connection(RequestHandler):
     """aiohttp's protocol with a shortcut in front and a limit on how long a head may take."""
 
-    __slots__ = ("_head_timer", "_orderly", "_server")
+    __slots__ = ("_asked", "_head_timer", "_opened", "_orderly", "_server")
 
     def __init__(self, server: Server) -> None:
         super().__init__(
@@ -104,6 +111,13 @@ class Connection(RequestHandler):
         # True while every byte so far belonged to whole heads without bodies: only then is the
         # beginning of new data known to be the beginning of a request.
         self._orderly = True
+        self._asked = False
+        self._opened = self._loop.time()
+
+    @property
+    def young(self) -> bool:
+        """Whether the first request may still be on its way."""
+        return not self._asked and self._loop.time() - self._opened < _YOUNG
 
     @property
     def draining(self) -> bool:
@@ -121,6 +135,7 @@ class Connection(RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._asked = True
         if self._orderly and data:
             head = self._server.heads.parse(data)
             if head is None:

@@ -136,6 +136,17 @@ def test_a_second_interrupt_stops_at_once(start: Start) -> None:
     assert isinstance(request.answered(), OSError)
 
 
+def test_a_stop_answers_a_connection_that_just_came(start: Start) -> None:
+    server = start()
+    with server.raw() as client:
+        time.sleep(0.1)  # accepted, and nothing sent
+        server.process.terminate()
+        time.sleep(0.3)
+        client.sendall(b"GET /counts HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+    assert server.process.wait(15) == 0
+
+
 def test_a_reload_replaces_the_workers_without_a_gap(start: Start) -> None:
     server = start()
     before = pids(server)
