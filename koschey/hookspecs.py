@@ -6,12 +6,14 @@ setting ``plugins``; its functions carry ``@hookimpl``. A hook that raises or ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pluggy
+
+from koschey.domain.policy import Effect
 
 if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
@@ -49,3 +51,24 @@ def koschey_outgoing_request(endpoint_name: str, url: str) -> Route | None:
         endpoint_name: the upstream's name.
         url: what is about to be fetched, without fragment and user information.
     """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """A check of stored files. Built-in ones come through the same door."""
+
+    name: str
+    """Lower-case letters, digits and hyphens; what policies call it."""
+    summary: str
+    """One sentence for people: what it looks for."""
+    effect: Effect = Effect.REQUIRED
+    """What it means where no policy says otherwise."""
+    run: str
+    """``package.module:function``: takes a ``koschey.checks.subject.Subject`` and returns a
+    ``koschey.domain.checks.Finding``. It is imported and called in a process of its own that is killed when
+    it takes too long; what it raises counts as not passed."""
+
+
+@hookspec
+def koschey_checks() -> Iterable[Check]:
+    """Offer checks of stored files. Asked once in each process, at its start."""
