@@ -18,12 +18,15 @@ from koschey.errors import StoreUnavailable
 from koschey.jobs.lull import Lull
 from koschey.jobs.queue import ThreadQueue
 from koschey.jobs.schedule import Periodic, Schedule
+from koschey.services.arrivals import Arrivals
 from koschey.services.catalog import Catalog, Freshness
 from koschey.services.configuration import Configuration
 from koschey.services.downloads import DownloadLimits, Downloads
 from koschey.services.files import Files
 from koschey.services.flights import Flights
+from koschey.services.gate import Gate
 from koschey.services.health import Health
+from koschey.services.holds import Holds
 from koschey.services.indexes import Indexes
 from koschey.services.inspection import Inspection
 from koschey.services.mirror import Mirror
@@ -159,22 +162,32 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         max_document_bytes=settings.max_metadata_bytes,
     )
     lookup = Lookup(engine)
-    configuration = Configuration(database)
+    checks = plugins.all_checks(hooks)
+    configuration = Configuration(
+        database,
+        checks={check.name: check.effect for check in checks},
+        tolerance=round(settings.backdate_tolerance_seconds * 1e6),
+    )
+    gate = Gate(lookup, configuration)
+    holds = Holds(configuration)
     flights = Flights(locks)
+    tasks: dict[str, Callable[..., None]] = {}
+    queue = ThreadQueue(tasks)
     mirror = Mirror(
         database,
         lookup,
         client,
         flights,
+        Arrivals(configuration, holds),
+        lambda: queue.submit("derive_work"),
         page_deadline=settings.page_deadline,
         negative_names=settings.negative_names,
     )
-    tasks: dict[str, Callable[..., None]] = {}
-    queue = ThreadQueue(tasks)
     catalog = Catalog(
         database,
         lookup,
         configuration,
+        gate,
         mirror,
         PageCache(settings.page_cache_bytes),
         Freshness(settings.stale_seconds, settings.negative_seconds, settings.refresh_deadline),
@@ -194,6 +207,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         database,
         lookup,
         configuration,
+        gate,
         catalog,
         store,
         downloads,

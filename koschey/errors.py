@@ -41,11 +41,18 @@ class Conflict(KoscheyError):
 
 
 class FileHidden(KoscheyError):
-    """A file exists and is not visible. ``reason`` is the verdict in one sentence (no control characters)."""
+    """A file exists and is not visible.
 
-    def __init__(self, filename: str, reason: str) -> None:
+    ``reason`` is the verdict in one sentence; ``index``, ``project`` (normalised) and ``version`` say where
+    to read more.
+    """
+
+    def __init__(self, filename: str, reason: str, *, index: str, project: str, version: str | None) -> None:
         self.filename = filename
         self.reason = reason
+        self.index = index
+        self.project = project
+        self.version = version
         super().__init__(f"{filename}: {reason}")
 
 

@@ -70,5 +70,5 @@ class Check:
 
 
 @hookspec
-def koschey_checks() -> Iterable[Check]:
+def koschey_checks() -> Iterable[Check]:  # type: ignore[empty-body]  # pluggy takes the signature only
     """Offer checks of stored files. Asked once in each process, at its start."""

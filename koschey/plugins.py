@@ -89,3 +89,8 @@ def first_answer(
         if answer is not None:
             return name, answer
     return None
+
+
+def all_checks(manager: pluggy.PluginManager) -> tuple[hookspecs.Check, ...]:
+    """The checks that every plug-in offers, built-in ones first."""
+    return tuple(check for offered in reversed(manager.hook.koschey_checks()) for check in offered)

@@ -60,6 +60,11 @@ class Settings:
     quarantine_days: float = _setting(
         7.0, "Days of hold in the policy of the index main; read when the database is new."
     )
+    backdate_tolerance_seconds: float = _setting(
+        21_600.0,
+        "How much older than the previous look at its project a file may say it is and still have its hold "
+        "counted from the time that its upstream gives, in seconds.",
+    )
     refresh_seconds: float = _setting(
         600.0,
         "How old an upstream's page may get before Koschey looks again, in seconds; "

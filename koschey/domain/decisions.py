@@ -71,7 +71,7 @@ class Decisions:
     def about(
         self, filename: str, version: str | None, sha256: str | None, now: Microseconds
     ) -> Iterator[Decision]:
-        """Those that cover a file now. One that is bound to a sha256 covers no file whose digest is unknown."""
+        """Those that cover a file now; one that is bound to a sha256 covers those bytes only."""
         found = (
             *self._project,
             *(self._by_version.get(canonical(version), ()) if version is not None else ()),

@@ -185,7 +185,7 @@ _SKEW: Microseconds = 300_000_000
 
 
 def wants_checks(file: JudgedFile, policy: Policy) -> bool:
-    """Whether a file is to be stored and checked before anybody asks for it: what is held, and what is young."""
+    """Whether to store and check a file before anybody asks for it: what is held, and what is young."""
     start, _ = clock_start(file, policy)
     return start + max(policy.hold, YOUNG) > file.first_seen
 

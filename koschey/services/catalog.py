@@ -12,10 +12,10 @@ from sqlalchemy import select
 from koschey.domain.names import NormalizedName
 from koschey.domain.negotiation import Representation
 from koschey.domain.page import ListedFile, ProjectPage, RootEntry, RootPage
-from koschey.domain.quarantine import decide
 from koschey.domain.simple_api import render_project, render_root
 from koschey.errors import Busy, NotFound, StoreUnavailable, UpstreamError
 from koschey.services.configuration import Configuration, IndexConfig, SourceConfig
+from koschey.services.gate import Gate
 from koschey.services.mirror import CONFIRM_SECONDS, Mirror
 from koschey.services.outages import Outages
 from koschey.services.pages import PageCache, ReadyPage, ready
@@ -62,6 +62,7 @@ class Catalog:
         database: Database,
         lookup: Lookup,
         configuration: Configuration,
+        gate: Gate,
         mirror: Mirror,
         cache: PageCache,
         freshness: Freshness,
@@ -70,6 +71,7 @@ class Catalog:
         self._database = database
         self._lookup = lookup
         self._configuration = configuration
+        self._gate = gate
         self._mirror = mirror
         self._cache = cache
         self._freshness = freshness
@@ -99,10 +101,10 @@ class Catalog:
         if standing.owner is None:
             raise NotFound("project", name)
         self._submit(standing, name)
-        key = (standing.owner.project_id, standing.owner.serial, representation, encoding, base_url)
         owner = standing.owner
+        key = _page_key(index, owner, representation, encoding, base_url)
         return self._cache.get_or_make(
-            key, lambda: self._made(owner, name, representation, encoding, base_url)
+            key, lambda: self._made(index, owner, name, representation, encoding, base_url)
         )
 
     def ready_project_page(
@@ -114,23 +116,36 @@ class Catalog:
         base_url: str,
     ) -> ReadyPage | None:
         """The same when it can be had without waiting for anything; else None."""
-        _, standing = self._standing(index_name, name)
+        index, standing = self._standing(index_name, name)
         if standing.owner is None or standing.ask:
             return None
-        key = (standing.owner.project_id, standing.owner.serial, representation, encoding, base_url)
-        page = self._cache.get(key)
+        page = self._cache.get(_page_key(index, standing.owner, representation, encoding, base_url))
         if page is not None:
             self._submit(standing, name)
         return page
 
-    def owns(self, index_name: str, name: str, project_id: int) -> bool:
-        """Whether that project is the one that has the name in the index, by what is stored.
+    def owning(self, index_name: str, name: str, project_id: int) -> IndexConfig | None:
+        """The index, if that project is the one that has the name in it, by what is stored.
 
         Raises:
             NotFound: no such index.
         """
-        _, standing = self._standing(index_name, name)
-        return standing.owner is not None and standing.owner.project_id == project_id
+        index, standing = self._standing(index_name, name)
+        return index if standing.owner is not None and standing.owner.project_id == project_id else None
+
+    def owner(self, index_name: str, name: NormalizedName) -> tuple[IndexConfig, ProjectLook]:
+        """The project that has a name in an index, looked for outside first where that is due.
+
+        Raises:
+            NotFound, UpstreamError, Busy: as ``project_page``.
+        """
+        index, standing = self._standing(index_name, name)
+        if standing.ask:
+            standing = self._asked(index, name, standing)
+        if standing.owner is None:
+            raise NotFound("project", name)
+        self._submit(standing, name)
+        return index, standing.owner
 
     def root_page(self, index_name: str, representation: Representation, encoding: str) -> ReadyPage:
         """The names that an index knows. Raises: NotFound: no such index."""
@@ -198,21 +213,39 @@ class Catalog:
             self._look(self._configuration.source(source_id), name, known, None)
 
     def _made(
-        self, owner: ProjectLook, name: str, representation: Representation, encoding: str, base_url: str
+        self,
+        index: IndexConfig,
+        owner: ProjectLook,
+        name: str,
+        representation: Representation,
+        encoding: str,
+        base_url: str,
     ) -> ReadyPage:
-        page = self._load(owner, name)
+        page, until = self._load(index, owner, name)
         body = render_project(page, representation, base_url)
-        return ready(body, content_type=_CONTENT_TYPES[representation], encoding=encoding, serial=page.serial)
+        return ready(
+            body,
+            content_type=_CONTENT_TYPES[representation],
+            encoding=encoding,
+            serial=page.serial,
+            until=until,
+        )
 
-    def _load(self, owner: ProjectLook, name: str) -> ProjectPage:
-        """The frozen page: the stored files of which the gate says that they are visible."""
-        (state, status, reason, serial), rows = self._lookup.page(owner.project_id)
-        deleted = state == ProjectState.DELETED
+    def _load(self, index: IndexConfig, owner: ProjectLook, name: str) -> tuple[ProjectPage, int | None]:
+        """The frozen page, and when one of its verdicts changes by itself.
+
+        It has the stored files of which the gate says that they are visible.
+        """
+        at = now()
+        project, rows = self._lookup.page(owner.project_id)
+        judge = self._gate.judge(index, name, project)
+        until: int | None = None
         files = []
         for row in map(PageRow._make, rows):
-            if not decide(
-                project_status=status, project_deleted=deleted, withdrawn_at=row.withdrawn_at
-            ).visible:
+            verdict = judge.verdict(row, at)
+            if verdict.until is not None and (until is None or verdict.until < until):
+                until = verdict.until
+            if not verdict.visible:
                 continue
             files.append(
                 ListedFile(
@@ -228,14 +261,15 @@ class Catalog:
                     provenance=row.provenance_url is not None or row.provenance_sha256 is not None,
                 )
             )
-        return ProjectPage(
+        page = ProjectPage(
             name=name,
-            serial=serial,
+            serial=project.serial,
             files=tuple(files),
-            status=status,
-            status_reason=reason,
+            status=project.status,
+            status_reason=project.status_reason,
             hidden=len(rows) - len(files),
         )
+        return page, until
 
     def _made_root(
         self, sources: tuple[int, ...], serial: int, representation: Representation, encoding: str
@@ -254,6 +288,21 @@ class Catalog:
         entries = tuple(RootEntry(name, own) for name, (_, own) in chosen.items())
         body = render_root(RootPage(serial=serial, projects=entries), representation)
         return ready(body, content_type=_CONTENT_TYPES[representation], encoding=encoding, serial=serial)
+
+
+def _page_key(
+    index: IndexConfig, owner: ProjectLook, representation: Representation, encoding: str, base_url: str
+) -> tuple[object, ...]:
+    """What a rendered page hangs on, besides time."""
+    return (
+        owner.project_id,
+        owner.serial,
+        index.id,
+        index.policy_version,
+        representation,
+        encoding,
+        base_url,
+    )
 
 
 def _standing(index: IndexConfig, look: NameLook, freshness: Freshness) -> Standing:

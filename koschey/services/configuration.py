@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+import msgspec
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
+from koschey.domain.decisions import Decision, Kind
+from koschey.domain.policy import UNHELD, Clock, Effect, Policy, PolicyRule, policy_for
 from koschey.errors import NotFound
 from koschey.stores.database import CONFIGURATION, Database
-from koschey.stores.models import Counter, IndexRow, IndexSource, Source, SourceKind
+from koschey.stores.models import Counter, DecisionRow, IndexRow, IndexSource, PolicyRow, Source, SourceKind
 from koschey.upstream.endpoint import Endpoint
 
 MAIN = "main"
+#: Policies of names, per index; they are made again when there are more.
+_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True)
@@ -29,12 +36,37 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class IndexConfig:
-    """An index: its sources in order, hosted ones first."""
+    """An index: its sources in order, hosted ones first, and its policy."""
 
     id: int
     name: str
-    hold_days: float
     sources: tuple[SourceConfig, ...]
+    rules: tuple[PolicyRule, ...] = ()
+    policy_version: int = 1
+    tolerance: int = 0
+    """Microseconds that a file's time may lie before our previous look."""
+    checks: Mapping[str, Effect] = field(default_factory=dict)
+    """Each check that there is, with its effect where no rule says one."""
+    baselines: Mapping[int, tuple[Decision, ...]] = field(default_factory=dict)
+    """By source id: what was accepted of a whole source."""
+    _policies: dict[str, Policy] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def hold_days(self) -> float:
+        """Days of hold where no rule for a name says otherwise."""
+        return next((rule.hold_days or 0.0 for rule in self.rules if rule.pattern == "*"), 0.0)
+
+    def policy(self, source: SourceConfig, name: str) -> Policy:
+        """What holds for a normalised name of that source; the company's own packages are not held."""
+        if source.kind is SourceKind.HOSTED:
+            return UNHELD
+        policy = self._policies.get(name)
+        if policy is None:
+            if len(self._policies) >= _REMEMBERED:
+                self._policies.clear()
+            policy = policy_for(self.rules, name, tolerance=self.tolerance, checks=self.checks)
+            self._policies[name] = policy
+        return policy
 
     @property
     def prefix(self) -> str:
@@ -45,8 +77,13 @@ class IndexConfig:
 class Configuration:
     """The indexes as this process last read them; read again when the configuration number moved."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self, database: Database, *, checks: Mapping[str, Effect] | None = None, tolerance: int = 0
+    ) -> None:
+        """``checks``: every check with its default effect. ``tolerance``: see IndexConfig."""
         self._database = database
+        self._checks = dict(checks or {})
+        self._tolerance = tolerance
         self._lock = threading.Lock()
         self._number = -1
         self._indexes: dict[str, IndexConfig] = {}
@@ -67,7 +104,20 @@ class Configuration:
     def indexes(self) -> list[IndexConfig]:
         """All indexes by name."""
         self._refresh(None)
+        return self._by_name()
+
+    def _by_name(self) -> list[IndexConfig]:
         return sorted(self._indexes.values(), key=lambda index: index.name)
+
+    def indexes_of(self, source_id: int, session: Session | None = None) -> list[IndexConfig]:
+        """The indexes that have that source, by name.
+
+        Args:
+            session: that of an open transaction, which must not have touched the configuration itself: to
+                need no second connection beside it.
+        """
+        self._refresh(None, session)
+        return [index for index in self._by_name() if any(s.id == source_id for s in index.sources)]
 
     def source(self, source_id: int) -> SourceConfig:
         """One source by its id, as of the last look at an index or file. Raises: NotFound."""
@@ -83,10 +133,11 @@ class Configuration:
         self._refresh(None)
         return sorted((s for s in self._sources.values() if s.endpoint), key=lambda source: source.name)
 
-    def _refresh(self, number: int | None) -> None:
+    def _refresh(self, number: int | None, given: Session | None = None) -> None:
         if number is not None and number == self._number:
             return
-        with self._lock, self._database.reading() as session:
+        with self._lock, contextlib.ExitStack() as stack:
+            session = given or stack.enter_context(self._database.reading())
             stored = session.execute(select(Counter.value).where(Counter.name == CONFIGURATION)).scalar_one()
             if stored == self._number:
                 return
@@ -94,12 +145,21 @@ class Configuration:
             members = session.execute(
                 select(IndexSource.index_id, IndexSource.source_id).order_by(IndexSource.position)
             ).all()
+            rules = session.scalars(select(PolicyRow)).all()
+            baselines = _baselines(session.scalars(_BASELINES), sources.values())
             self._indexes = {
                 row.name: IndexConfig(
                     id=row.id,
                     name=row.name,
-                    hold_days=row.hold_days,
                     sources=_in_order([sources[s] for i, s in members if i == row.id]),
+                    rules=tuple(policy_rule(rule) for rule in rules if rule.index_id == row.id),
+                    policy_version=row.policy_version,
+                    tolerance=self._tolerance,
+                    checks=self._checks,
+                    baselines={
+                        source: tuple(d for d in made if d.index in (None, row.name))
+                        for source, made in baselines.items()
+                    },
                 )
                 for row in session.scalars(select(IndexRow))
             }
@@ -126,3 +186,41 @@ def _source_config(row: Source) -> SourceConfig:
             internal=row.internal,
         )
     return SourceConfig(row.id, row.name, SourceKind(row.kind), row.refresh_seconds, endpoint)
+
+
+_BASELINES = (
+    select(DecisionRow)
+    .where(DecisionRow.name == "", DecisionRow.kind.in_((Kind.BASELINE, Kind.REVERT)))
+    .order_by(DecisionRow.id)
+)
+
+
+def _baselines(
+    rows: Iterable[DecisionRow], sources: Iterable[SourceConfig]
+) -> dict[int, tuple[Decision, ...]]:
+    """Decisions about whole sources that nobody took back, by the source's id."""
+    made = list(rows)
+    reverted = {row.reverts for row in made}
+    return {
+        source.id: tuple(
+            Decision(
+                id=row.id,
+                kind=Kind(row.kind),
+                at=row.at,
+                actor=row.actor,
+                reason=row.reason,
+                index=row.index,
+                expires_at=row.expires_at,
+            )
+            for row in made
+            if row.source == source.name and row.kind == Kind.BASELINE and row.id not in reverted
+        )
+        for source in sources
+    }
+
+
+def policy_rule(row: PolicyRow) -> PolicyRule:
+    """A stored rule."""
+    effects = msgspec.json.decode(row.checks, type=dict[str, Effect])
+    clock = None if row.clock is None else Clock(row.clock)
+    return PolicyRule(pattern=row.pattern, hold_days=row.hold_days, clock=clock, checks=effects)

@@ -14,19 +14,21 @@ from typing import Any
 import structlog
 from sqlalchemy import ColumnElement, true, update
 
+from koschey.domain.explanation import sentence
 from koschey.domain.provenance import provenance_problem
-from koschey.domain.quarantine import Verdict, decide
+from koschey.domain.quarantine import Verdict
 from koschey.errors import BlobMissing, FileHidden, NotFound, StoreUnavailable, UpstreamInvalid
 from koschey.services.catalog import Catalog
-from koschey.services.configuration import Configuration
+from koschey.services.configuration import Configuration, IndexConfig
 from koschey.services.downloads import Downloads
 from koschey.services.flights import Flights
 from koschey.services.following import Follower
+from koschey.services.gate import Gate
 from koschey.services.indexes import without_userinfo
 from koschey.stores.blobs import BlobStore
-from koschey.stores.database import Database
+from koschey.stores.database import Database, now
 from koschey.stores.lookup import FileLook, Lookup
-from koschey.stores.models import File, Project, ProjectState
+from koschey.stores.models import File, Project
 from koschey.upstream.client import UpstreamClient
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -59,6 +61,7 @@ class Files:
         database: Database,
         lookup: Lookup,
         configuration: Configuration,
+        gate: Gate,
         catalog: Catalog,
         store: BlobStore,
         downloads: Downloads,
@@ -70,6 +73,7 @@ class Files:
         self._database = database
         self._lookup = lookup
         self._configuration = configuration
+        self._gate = gate
         self._catalog = catalog
         self._store = store
         self._downloads = downloads
@@ -164,9 +168,10 @@ class Files:
             raise NotFound("provenance of file", look.filename)
         return self._fetched(look, _PROVENANCE, look.provenance_url, None)
 
-    def record(self, look: FileLook) -> dict[str, Any]:
-        """Where the file's bytes came from: its audit record, as plain values."""
+    def record(self, index_name: str, look: FileLook) -> dict[str, Any]:
+        """Where the file's bytes came from: its audit record in an index, as plain values."""
         source = self._configuration.source(look.source_id)
+        verdict, words = self._verdict(self._configuration.index(index_name), look)
         with self._database.reading() as session:
             row = session.get(File, look.file_id)
             project = session.get(Project, look.project_id)
@@ -181,20 +186,30 @@ class Files:
                 "upload_time": _iso(row.upload_time),
                 "first_seen": _iso(row.first_seen),
                 "fetched_at": _iso(row.stored_at),
-                "verdict": {"state": verdict(look).state, "reason": verdict(look).reason},
+                "verdict": {"state": verdict.state, "reason": words},
             }
 
     def _judged(self, index_name: str, found: list[FileLook], asked: str) -> FileLook:
         """The one of ``found`` whose project owns its name in the index, if the gate lets it be seen."""
         for look in found:
-            if self._catalog.owns(index_name, look.name, look.project_id):
-                judged = verdict(look)
-                if not judged.visible:
-                    log.info("file.hidden", filename=look.filename, reason=judged.reason)
-                    raise FileHidden(look.filename, judged.reason)
+            index = self._catalog.owning(index_name, look.name, look.project_id)
+            if index is not None:
+                verdict, words = self._verdict(index, look)
+                if not verdict.visible:
+                    log.info("file.hidden", filename=look.filename, index=index.name, reason=words)
+                    raise FileHidden(
+                        look.filename, words, index=index.name, project=look.name, version=look.version
+                    )
                 return look
         self._configuration.index(index_name)
         raise NotFound("file", asked)
+
+    def _verdict(self, index: IndexConfig, look: FileLook) -> tuple[Verdict, str]:
+        """The gate's word on a file in an index, and the same in one sentence."""
+        at = now()
+        judge = self._gate.judge(index, look.name, look)
+        verdict = judge.verdict(look, at)
+        return verdict, "" if verdict.visible else sentence(verdict, judge.policy, at)
 
     def _kept(self, sha256: str | None) -> bytes | None:
         if sha256 is None:
@@ -253,15 +268,6 @@ class Files:
             self._store.publish(Path(name), digest, len(body))
         finally:
             Path(name).unlink(missing_ok=True)
-
-
-def verdict(look: FileLook) -> Verdict:
-    """The gate's word on a file."""
-    return decide(
-        project_status=look.status,
-        project_deleted=look.state == ProjectState.DELETED,
-        withdrawn_at=look.withdrawn_at,
-    )
 
 
 @dataclass(frozen=True)

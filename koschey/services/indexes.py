@@ -13,10 +13,20 @@ from urllib.parse import urlsplit
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from koschey.domain.policy import hold_days_problem
 from koschey.errors import Conflict, NotFound, RequestInvalid
 from koschey.services.configuration import MAIN
 from koschey.stores.database import CONFIGURATION, Database, Transaction, now
-from koschey.stores.models import Counter, File, IndexRow, IndexSource, Project, Source, SourceKind
+from koschey.stores.models import (
+    Counter,
+    File,
+    IndexRow,
+    IndexSource,
+    PolicyRow,
+    Project,
+    Source,
+    SourceKind,
+)
 
 #: First segments of paths that are not indexes.
 RESERVED_NAMES = frozenset(
@@ -78,9 +88,7 @@ class Indexes:
             if upstream_url:
                 spec = UpstreamSpec(url=upstream_url, refresh_seconds=refresh_seconds)
                 sources.append(self._new_upstream(tx, "upstream", spec))
-            index = IndexRow(name=MAIN, hold_days=hold_days, created_at=now())
-            tx.session.add(index)
-            tx.session.flush()
+            index = _new_index(tx, MAIN, hold_days)
             _set_sources(tx.session, index, sources)
             tx.record("index.add", actor="koschey", subject=MAIN, after=_names(sources), reason="first start")
 
@@ -155,10 +163,7 @@ class Indexes:
         with self._database.transaction() as tx:
             if tx.session.scalar(select(IndexRow.id).where(IndexRow.name == name)):
                 raise Conflict(f"an index named {name!r} exists already")
-            days = _finite("days of hold", 7.0 if hold_days is None else hold_days)
-            index = IndexRow(name=name, created_at=now(), hold_days=days)
-            tx.session.add(index)
-            tx.session.flush()
+            index = _new_index(tx, name, 7.0 if hold_days is None else hold_days)
             rows = [_source_row(tx.session, source) for source in sources]
             _set_sources(tx.session, index, rows)
             tx.touch_configuration()
@@ -171,14 +176,16 @@ class Indexes:
         with self._database.transaction() as tx:
             index = _index_row(tx.session, name)
             rows = _sources_of(tx.session, index)
-            before = f"{_names(rows)}; {index.hold_days:g} days"
+            rule = _own_rule(tx.session, index)
+            before = f"{_names(rows)}; {rule.hold_days:g} days"
             if sources is not None:
                 rows = [_source_row(tx.session, source) for source in sources]
                 _set_sources(tx.session, index, rows)
             if hold_days is not None:
-                index.hold_days = _finite("days of hold", hold_days)
+                rule.hold_days = checked_days(hold_days)
+            index.policy_version += 1
             tx.touch_configuration()
-            after = f"{_names(rows)}; {index.hold_days:g} days"
+            after = f"{_names(rows)}; {rule.hold_days:g} days"
             tx.record("index.edit", actor=actor, subject=name, before=before, after=after)
 
     def remove_index(self, name: str, *, actor: str) -> None:
@@ -360,6 +367,28 @@ def _upstream_row(session: Session, name: str) -> Source:
     if row.kind != SourceKind.UPSTREAM:
         raise NotFound("upstream", name)
     return row
+
+
+def _new_index(tx: Transaction, name: str, hold_days: float) -> IndexRow:
+    index = IndexRow(name=name, created_at=now())
+    tx.session.add(index)
+    tx.session.flush()
+    tx.session.add(PolicyRow(index_id=index.id, pattern="*", hold_days=checked_days(hold_days)))
+    return index
+
+
+def _own_rule(session: Session, index: IndexRow) -> PolicyRow:
+    return session.scalars(
+        select(PolicyRow).where(PolicyRow.index_id == index.id, PolicyRow.pattern == "*")
+    ).one()
+
+
+def checked_days(days: float) -> float:
+    """Days of hold that can be kept. Raises: RequestInvalid."""
+    problem = hold_days_problem(days)
+    if problem is not None:
+        raise RequestInvalid(problem)
+    return days
 
 
 def _names(sources: Sequence[Source]) -> str:

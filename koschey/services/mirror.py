@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 from sqlalchemy import delete, select
 
@@ -9,7 +11,15 @@ from koschey.domain.names import NormalizedName
 from koschey.errors import Busy, UpstreamInvalid
 from koschey.services.configuration import SourceConfig
 from koschey.services.flights import Flights
-from koschey.services.recording import Known, Look, Recorder, known_project, new_project, set_project
+from koschey.services.recording import (
+    Known,
+    Look,
+    NewFiles,
+    Recorder,
+    known_project,
+    new_project,
+    set_project,
+)
 from koschey.stores.database import Database, Transaction, now
 from koschey.stores.lookup import Lookup, UpstreamLook
 from koschey.stores.models import Event, Project, ProjectState
@@ -30,14 +40,19 @@ class Mirror:
         lookup: Lookup,
         client: UpstreamClient,
         flights: Flights,
+        arrivals: NewFiles,
+        work_came: Callable[[], None],
         *,
         page_deadline: float,
         negative_names: int,
     ) -> None:
+        """``work_came`` is told after each look that found files to be stored and checked."""
         self._database = database
         self._lookup = lookup
         self._client = client
         self._flights = flights
+        self._arrivals = arrivals
+        self._work_came = work_came
         self._page_deadline = page_deadline
         self._negative_names = negative_names
 
@@ -72,7 +87,9 @@ class Mirror:
         if isinstance(outcome, PageFetched):
             self._refuse_stale(source, name, known, outcome.page.serial)
         with self._database.transaction() as tx:
-            look = self._recorded(tx, source, name, outcome, started)
+            look, work = self._recorded(tx, source, name, outcome, started)
+        if work:
+            self._work_came()
         log.info("upstream.look", upstream=source.name, project=name, outcome=str(look))
         return look
 
@@ -106,16 +123,18 @@ class Mirror:
 
     def _recorded(
         self, tx: Transaction, source: SourceConfig, name: NormalizedName, outcome: PageOutcome, at: int
-    ) -> Look:
+    ) -> tuple[Look, bool]:
+        """How the look ended, and whether it found work."""
         known = known_project(tx, source.id, name)
         if isinstance(outcome, PageMissing):
-            return self._record_missing(tx, source, name, known, at)
+            return self._record_missing(tx, source, name, known, at), False
         if isinstance(outcome, PageUnchanged):
             if known is None:
                 raise Busy(f"the project {name}")  # it was forgotten while the upstream was asked
             set_project(tx, known.id, looked_at=at, missing_since=None)
-            return Look.UNCHANGED
-        return Recorder(tx, source, name, known, at).record(outcome)
+            return Look.UNCHANGED, False
+        recorder = Recorder(tx, source, name, known, at, self._arrivals)
+        return recorder.record(outcome), recorder.work_came
 
     def _record_missing(
         self, tx: Transaction, source: SourceConfig, name: NormalizedName, known: Known | None, at: int
@@ -142,16 +161,7 @@ class Mirror:
             set_project(tx, known.id, looked_at=at, missing_since=known.missing_since or at)
             log.warning("upstream.project_missing", upstream=source.name, project=name, confirmed=False)
             return Look.SUSPICIOUS
-        serial = tx.next_serial()
-        set_project(
-            tx,
-            known.id,
-            state=ProjectState.DELETED,
-            looked_at=at,
-            serial=serial,
-            etag=None,
-            upstream_serial=None,
-        )
+        set_project(tx, known.id, state=ProjectState.DELETED, looked_at=at, etag=None, upstream_serial=None)
         tx.record(
             "project.deleted_upstream",
             actor=f"upstream:{source.name}",
@@ -160,6 +170,8 @@ class Mirror:
             after="deleted",
             reason="its page is gone (404, confirmed)",
         )
+        tx.session.flush()
+        self._arrivals.settle(tx, known.id, actor=f"upstream:{source.name}", at=at)
         log.warning("upstream.project_missing", upstream=source.name, project=name, confirmed=True)
         return Look.CHANGED
 

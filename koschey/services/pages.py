@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -21,9 +22,13 @@ class ReadyPage:
     """Strong, quoted; differs by representation and by encoding (RFC 9110 section 8.8.3)."""
     serial: int
     body: bytes = field(repr=False)
+    until: int | None = None
+    """When it is right no more (microseconds since 1970): a verdict in it changes by itself then."""
 
 
-def ready(body: bytes, *, content_type: str, encoding: str, serial: int) -> ReadyPage:
+def ready(
+    body: bytes, *, content_type: str, encoding: str, serial: int, until: int | None = None
+) -> ReadyPage:
     """Compress ``body`` as ``encoding`` says and name it.
 
     The ETag is taken from the bytes, so that every process and machine gives the same one.
@@ -36,7 +41,7 @@ def ready(body: bytes, *, content_type: str, encoding: str, serial: int) -> Read
         import zstandard  # few clients ask for it
 
         body = zstandard.ZstdCompressor(level=3).compress(body)
-    return ReadyPage(content_type, encoding, f'"{digest.hexdigest()}"', serial, body)
+    return ReadyPage(content_type, encoding, f'"{digest.hexdigest()}"', serial, body, until)
 
 
 class PageCache:
@@ -50,8 +55,10 @@ class PageCache:
         self._making: dict[Hashable, threading.Lock] = {}
 
     def get(self, key: Hashable) -> ReadyPage | None:
-        """The page of that key, if it is there."""
+        """The page of that key, if it is there and still right."""
         page = self._pages.get(key)
+        if page is not None and page.until is not None and page.until <= time.time_ns() // 1000:
+            return None
         if page is not None:
             try:
                 self._pages.move_to_end(key)
@@ -82,6 +89,9 @@ class PageCache:
         if cost > self._max_bytes:
             return
         with self._lock:
+            outdated = self._pages.pop(key, None)
+            if outdated is not None:
+                self._bytes -= len(outdated.body) + 600
             self._pages[key] = page
             self._bytes += cost
             while self._bytes > self._max_bytes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 import structlog
@@ -19,7 +19,7 @@ from koschey.domain.names import NormalizedName
 from koschey.domain.page import UpstreamFile, UpstreamPage
 from koschey.services.configuration import SourceConfig
 from koschey.stores.database import Transaction
-from koschey.stores.models import Event, File, Project, ProjectState
+from koschey.stores.models import DecisionRow, Event, File, Project, ProjectState
 from koschey.upstream.client import PageFetched
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -41,6 +41,31 @@ class Look(StrEnum):
     SHARED = "shared"  # somebody else looked in the meantime
 
 
+class NewFiles(Protocol):
+    """What the gate says of files that a page lists for the first time; settles what it says of all."""
+
+    def judge(
+        self,
+        tx: Transaction,
+        source: SourceConfig,
+        name: NormalizedName,
+        files: Sequence[UpstreamFile],
+        arrival: Arrival,
+    ) -> list[tuple[bool, bool]]:
+        """Of each file whether some index holds it, and whether it is to be stored and checked now."""
+
+    def settle(self, tx: Transaction, project_id: int, *, actor: str, at: int) -> None:
+        """Record what the verdicts on all files of the project come to; its pages are new ones."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """When files came: times in microseconds."""
+
+    at: int
+    previous_look: int | None
+
+
 @dataclass(frozen=True)
 class Known:
     """What the database says of a project before a look."""
@@ -52,21 +77,32 @@ class Known:
     upstream_serial: int | None
     looked_at: int | None
     missing_since: int | None
+    decided: bool
 
 
 class Recorder:
     """Brings the stored rows of one project in step with one fetched page."""
 
     def __init__(
-        self, tx: Transaction, source: SourceConfig, name: NormalizedName, known: Known | None, at: int
+        self,
+        tx: Transaction,
+        source: SourceConfig,
+        name: NormalizedName,
+        known: Known | None,
+        at: int,
+        judging: NewFiles,
     ) -> None:
         self._tx = tx
+        self._judging = judging
+        self._settle = known is not None and known.decided
         self._source = source
         self._name = name
         self._known = known
         self._at = at
         self._first = known is None or known.state == ProjectState.ABSENT
         self._changed = False
+        self.work_came = False
+        """Whether a file came that is to be stored and checked."""
 
     def record(self, fetched: PageFetched) -> Look:
         page = fetched.page
@@ -103,9 +139,11 @@ class Recorder:
             "etag": fetched.etag,
             "upstream_serial": self._serial(page),
         }
-        if self._changed:
-            values["serial"] = self._tx.next_serial()
         set_project(self._tx, project_id, **values)
+        if self._settle:
+            self._judging.settle(self._tx, project_id, actor=self._actor, at=self._at)
+        elif self._changed:
+            self._tx.raise_serial(project_id)
         return Look.CHANGED if self._changed else Look.UNCHANGED
 
     @staticmethod
@@ -128,11 +166,13 @@ class Recorder:
         known = self._known
         if known is None:
             self._changed = True
-            return new_project(
+            project_id, decided = new_project(
                 self._tx, source_id=self._source.id, name=self._name, first_seen=self._at, serial=0, **values
             )
+            self._settle = self._settle or decided
+            return project_id
         if (known.state, known.status, known.status_reason) != tuple(values.values()):
-            self._changed = True
+            self._changed = self._settle = True
             set_project(self._tx, known.id, **values)
             if not self._first:
                 self._tx.record(
@@ -153,9 +193,21 @@ class Recorder:
         if not files:
             return
         self._changed = True
-        previous = self._known.looked_at if self._known is not None else None
-        constant = {"project_id": project_id, "first_seen": self._at, "previous_look": previous or None}
-        rows = [_mutable(f) | _fixed(f, self._source.id) | constant for f in files]
+        # A 404 is no look at the project: one that was an upstream's mistake would make its whole past late.
+        previous = None if self._known is None or self._first else self._known.looked_at
+        arrival = Arrival(self._at, previous or None)
+        judged = self._judging.judge(self._tx, self._source, self._name, files, arrival)
+        self._settle = self._settle or any(held for held, _ in judged)
+        self.work_came = any(wanted for _, wanted in judged)
+        came = {
+            "project_id": project_id,
+            "first_seen": arrival.at,
+            "previous_look": arrival.previous_look,
+        }
+        rows = [
+            _mutable(file) | _fixed(file, self._source.id) | came | {"due_at": self._at if wanted else None}
+            for file, (_, wanted) in zip(files, judged, strict=True)
+        ]
         self._tx.connection.execute(_NEW_FILES, rows)
 
     def _alter(self, pairs: Sequence[tuple[dict[str, Any], UpstreamFile]]) -> None:
@@ -179,6 +231,7 @@ class Recorder:
                 wanted["previous_look"] = row["first_seen"]  # so that a date given late can be seen as such
             changes = {key: value for key, value in wanted.items() if row[key] != value}
             if changes:
+                self._settle = self._settle or not _NOT_JUDGED.issuperset(changes)
                 self._note(row, changes)
                 updates[tuple(changes)].append(changes | {"_id": row["id"]})
         for keys, rows in updates.items():
@@ -241,7 +294,7 @@ class Recorder:
         gone = [row for row in listed if row["filename"] not in names]
         if not gone:
             return
-        self._changed = True
+        self._changed = self._settle = True
         self._tx.connection.execute(
             update(File.__table__)  # type: ignore[arg-type]
             .where(File.__table__.c.id == bindparam("_id"))
@@ -310,6 +363,11 @@ def _other_bytes(row: dict[str, Any], file: UpstreamFile) -> bool:
     return False
 
 
+#: What may change in a file without a change of its verdict.
+_NOT_JUDGED = frozenset(
+    ["url", "digest", "size", "requires_python", "yanked", "yanked_reason", "metadata_advertised",
+     "metadata_sha256", "provenance_url"]
+)  # fmt: skip
 _PROJECTS = Project.__table__
 _FILES = File.__table__
 # Statements are built once: for small ones, SQLAlchemy takes longer to build than a database to execute.
@@ -321,9 +379,11 @@ _KNOWN = select(
     _PROJECTS.c.upstream_serial,
     _PROJECTS.c.looked_at,
     _PROJECTS.c.missing_since,
+    _PROJECTS.c.decided,
 ).where(_PROJECTS.c.name == bindparam("name"), _PROJECTS.c.source_id == bindparam("source_id"))
 _KNOWN_LOCKED: Select[Any] = _KNOWN.with_for_update()
 _NEW_PROJECT = insert(_PROJECTS).returning(_PROJECTS.c.id)  # type: ignore[arg-type]
+_DECIDED = select(DecisionRow.id).where(DecisionRow.name == bindparam("name")).limit(1)
 _NEW_FILES = insert(_FILES)  # type: ignore[arg-type]
 _STORED_COLUMNS = (
     "id",
@@ -356,9 +416,11 @@ def known_project(tx: Transaction, source_id: int, name: str) -> Known | None:
     return None if row is None else Known(*row)
 
 
-def new_project(tx: Transaction, **values: Any) -> int:
-    """Insert a project; returns its id."""
-    return int(tx.connection.execute(_NEW_PROJECT, values).scalar_one())
+def new_project(tx: Transaction, *, name: str, **values: Any) -> tuple[int, bool]:
+    """Insert a project; returns its id, and whether anything was decided about its name before."""
+    decided = tx.connection.execute(_DECIDED, {"name": name}).first() is not None
+    row = values | {"name": name, "decided": decided}
+    return int(tx.connection.execute(_NEW_PROJECT, row).scalar_one()), decided
 
 
 def set_project(tx: Transaction, project_id: int, **values: Any) -> None:

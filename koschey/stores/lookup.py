@@ -52,6 +52,20 @@ class PageRow(NamedTuple):
     provenance_url: str | None
     provenance_sha256: str | None
     withdrawn_at: int | None
+    first_seen: int
+    previous_look: int | None
+    checks: str | None
+
+
+class PageProject(NamedTuple):
+    """What a project's page hangs on besides its files."""
+
+    state: str
+    status: str
+    status_reason: str | None
+    serial: int
+    source_id: int
+    decided: bool
 
 
 class NameLook(NamedTuple):
@@ -84,7 +98,20 @@ class FileLook(NamedTuple):
     provenance_sha256: str | None
     stored_at: int | None
     withdrawn_at: int | None
+    upload_time: int | None
+    first_seen: int
+    previous_look: int | None
+    checks: str | None
+    decided: bool
+    serial: int
+    """The project's."""
+    status_reason: str | None
 
+
+#: In the order of ``koschey.services.gate``; an index is called by a keyword of SQL.
+DECISION_COLUMNS = (
+    'id, kind, at, actor, reason, "index", version, filename, sha256, expires_at, until, reverts, source'
+)
 
 _NAME = (
     "SELECT c.value, p.source_id, p.id, p.state, p.serial, p.looked_at, p.missing_since "
@@ -93,14 +120,16 @@ _NAME = (
 _UPSTREAM = (
     "SELECT id, state, etag, upstream_serial, looked_at FROM project WHERE name = {0} AND source_id = {0}"
 )
-_PROJECT = "SELECT state, status, status_reason, serial FROM project WHERE id = {0}"
+_PROJECT = f"SELECT {', '.join(PageProject._fields)} FROM project WHERE id = {{0}}"  # noqa: S608 - our own names
 _PAGE = f"SELECT {', '.join(PageRow._fields)} FROM file WHERE project_id = {{0}} ORDER BY id"  # noqa: S608 - our own names
 _FILE = (
     "SELECT f.id, p.id, p.source_id, p.name, p.state, p.status, f.filename, f.version, f.path, f.url, "
     "f.sha256, f.digest, f.size, f.metadata_advertised, f.metadata_sha256, f.metadata_stored, "
-    "f.provenance_url, f.provenance_sha256, f.stored_at, f.withdrawn_at "
+    "f.provenance_url, f.provenance_sha256, f.stored_at, f.withdrawn_at, "
+    "f.upload_time, f.first_seen, f.previous_look, f.checks, p.decided, p.serial, p.status_reason "
     "FROM file f JOIN project p ON p.id = f.project_id WHERE {0}"
 )
+_DECISIONS = f"SELECT {DECISION_COLUMNS} FROM decision WHERE name = {{0}} ORDER BY id"  # noqa: S608 - our own names
 
 
 #: Look-ups are short: more than so many at once are rare, and get a connection for themselves.
@@ -126,6 +155,7 @@ class Lookup:
         self._page = _PAGE.format(mark)
         self._by_path = _FILE.format(f"f.path = {mark}")
         self._by_id = _FILE.format(f"f.id = {mark}")
+        self._decisions = _DECISIONS.format(mark)
         self._by_filename = _FILE.format(f"p.name = {mark} AND f.filename = {mark}")
 
     def name(self, name: str) -> NameLook:
@@ -141,8 +171,8 @@ class Lookup:
         rows = self._rows(self._upstream, (name, source_id))
         return UpstreamLook(*rows[0]) if rows else None
 
-    def page(self, project_id: int) -> tuple[tuple[str, str, str | None, int], list[tuple[Any, ...]]]:
-        """A project's (state, status, reason, serial), and its files as tuples in the order of PageRow.
+    def page(self, project_id: int) -> tuple[PageProject, list[tuple[Any, ...]]]:
+        """A project, and its files as tuples in the order of PageRow.
 
         The project is read first: a file that comes between the two queries shows in a page that the
         next serial will replace.
@@ -153,7 +183,11 @@ class Lookup:
         project = self._rows(self._project, (project_id,))
         if not project:
             raise NotFound("project", str(project_id))
-        return project[0], self._rows(self._page, (project_id,))
+        return PageProject(*project[0]), self._rows(self._page, (project_id,))
+
+    def decisions(self, name: str) -> list[tuple[Any, ...]]:
+        """Every decision about a normalised name, in order, as tuples of DECISION_COLUMNS."""
+        return self._rows(self._decisions, (name,))
 
     def file(self, file_id: int) -> FileLook | None:
         """One file by its id."""

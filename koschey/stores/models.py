@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, MetaData, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, MetaData, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 #: SQLite numbers rows by itself only in an INTEGER key; PostgreSQL's INTEGER would be too small for files.
@@ -80,8 +80,27 @@ class IndexRow(Base):
     __tablename__ = "index"
     id: Mapped[int] = mapped_column(_Key, primary_key=True)
     name: Mapped[str] = mapped_column(String(60), unique=True)
-    hold_days: Mapped[float] = mapped_column(default=7.0)
     created_at: Mapped[int] = mapped_column(BigInteger)
+    policy_version: Mapped[int] = mapped_column(BigInteger, default=1)
+    """Rises with each change of what its verdicts hang on: policy, baselines, order of sources."""
+    settled_version: Mapped[int] = mapped_column(BigInteger, default=1)
+    """The policy version by which its rows in ``hold`` are right."""
+    settled_project: Mapped[int] = mapped_column(BigInteger, default=0)
+    """How far (project id) settling by the current version has come."""
+
+
+class PolicyRow(Base):
+    """What an index says of the names that match a glob; ``*`` is the index's own."""
+
+    __tablename__ = "policy"
+    __table_args__ = (UniqueConstraint("index_id", "pattern"),)
+    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    index_id: Mapped[int] = mapped_column(ForeignKey("index.id", ondelete="CASCADE"))
+    pattern: Mapped[str] = mapped_column(String(200))
+    hold_days: Mapped[float | None]
+    clock: Mapped[str | None] = mapped_column(String(20))
+    checks: Mapped[str] = mapped_column(Text, default="{}")
+    """JSON: name of a check to its effect."""
 
 
 class IndexSource(Base):
@@ -119,13 +138,24 @@ class Project(Base):
     """The last successful look at the source's page."""
     missing_since: Mapped[int | None] = mapped_column(BigInteger)
     """First of the 404s in a row for a project that was there."""
+    decided: Mapped[bool] = mapped_column(default=False)
+    """Whether anybody ever decided anything about this name: most look-ups need not ask."""
 
 
 class File(Base):
     """A file of a project. (project, filename) has one sha256 forever."""
 
     __tablename__ = "file"
-    __table_args__ = (UniqueConstraint("project_id", "filename"), _NEVER_REUSED)
+    __table_args__ = (
+        UniqueConstraint("project_id", "filename"),
+        Index(
+            None,
+            "due_at",
+            sqlite_where=text("due_at IS NOT NULL"),
+            postgresql_where=text("due_at IS NOT NULL"),
+        ),
+        _NEVER_REUSED,
+    )
     id: Mapped[int] = mapped_column(_Key, primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
     filename: Mapped[str] = mapped_column(Text)
@@ -156,6 +186,113 @@ class File(Base):
     stored_at: Mapped[int | None] = mapped_column(BigInteger)
     withdrawn_at: Mapped[int | None] = mapped_column(BigInteger)
     """Since when the upstream lists it no more."""
+    checks: Mapped[str | None] = mapped_column(Text)
+    """The latest answer of each check in the short form of ``koschey.domain.checks``."""
+    due_at: Mapped[int | None] = mapped_column(BigInteger)
+    """When it is to be stored and checked (again); None: nothing is to be done."""
+    attempts: Mapped[int] = mapped_column(default=0)
+    """How often that was begun in vain."""
+
+
+class CheckResult(Base):
+    """One answer of one check about one file. Appended, never edited."""
+
+    __tablename__ = "check_result"
+    __table_args__ = (Index("ix_check_result_file_id", "file_id", "id"),)
+    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    file_id: Mapped[int] = mapped_column(ForeignKey("file.id", ondelete="CASCADE"))
+    sha256: Mapped[str | None] = mapped_column(String(64))
+    check: Mapped[str] = mapped_column(String(60))
+    outcome: Mapped[str] = mapped_column(String(10))
+    reason: Mapped[str] = mapped_column(Text)
+    at: Mapped[int] = mapped_column(BigInteger)
+
+
+class FileContents(Base):
+    """What was found in a stored file (JSON of ``koschey.checks.subject.Contents``)."""
+
+    __tablename__ = "file_contents"
+    file_id: Mapped[int] = mapped_column(ForeignKey("file.id", ondelete="CASCADE"), primary_key=True)
+    contents: Mapped[str] = mapped_column(Text)
+
+
+class DecisionRow(Base):
+    """What a person said about a scope. Appended, never edited; by names, to outlive what it is about."""
+
+    __tablename__ = "decision"
+    __table_args__ = (Index(None, "name", "id"), _NEVER_REUSED)
+    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(10))
+    name: Mapped[str] = mapped_column(String(200))
+    """Normalised name of the project; empty for a baseline of a whole source."""
+    index: Mapped[str | None] = mapped_column(String(60))
+    """Name of the index; None: all."""
+    source: Mapped[str | None] = mapped_column(String(100))
+    """Name of the source, for the baseline of one."""
+    version: Mapped[str | None] = mapped_column(Text)
+    filename: Mapped[str | None] = mapped_column(Text)
+    sha256: Mapped[str | None] = mapped_column(String(64))
+    reason: Mapped[str] = mapped_column(Text)
+    actor: Mapped[str] = mapped_column(String(200))
+    at: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int | None] = mapped_column(BigInteger)
+    until: Mapped[int | None] = mapped_column(BigInteger)
+    reverts: Mapped[int | None] = mapped_column(BigInteger)
+    """Id of the decision that this one takes back."""
+
+
+class Hold(Base):
+    """A file that is not visible in an index, as recorded: the queue, and what the expiry sweep goes by.
+
+    Derived: a verdict is computed, never read from here.
+    """
+
+    __tablename__ = "hold"
+    __table_args__ = (
+        Index(None, "file_id"),
+        Index(None, "index_id", "since", "file_id"),
+        Index(None, "index_id", "project_id"),
+        Index(None, "project_id"),
+        Index(
+            None,
+            "until",
+            sqlite_where=text("until IS NOT NULL"),
+            postgresql_where=text("until IS NOT NULL"),
+        ),
+        Index(
+            "ix_hold_review",
+            "index_id",
+            "since",
+            "file_id",
+            sqlite_where=text("review"),
+            postgresql_where=text("review"),
+        ),
+    )
+    index_id: Mapped[int] = mapped_column(ForeignKey("index.id", ondelete="CASCADE"), primary_key=True)
+    file_id: Mapped[int] = mapped_column(ForeignKey("file.id", ondelete="CASCADE"), primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
+    state: Mapped[str] = mapped_column(String(10))
+    rule: Mapped[str] = mapped_column(String(20))
+    until: Mapped[int | None] = mapped_column(BigInteger)
+    """When the verdict is to be looked at again; None: an event will."""
+    since: Mapped[int] = mapped_column(BigInteger)
+    """Since when it is in this index's queue."""
+    review: Mapped[bool]
+    """Whether only a person can end it."""
+
+
+class Download(Base):
+    """How often somebody got a file in an index on a day (days since 1970, UTC)."""
+
+    __tablename__ = "download"
+    __table_args__ = (Index(None, "file_id", "day"),)
+    day: Mapped[int] = mapped_column(primary_key=True)
+    index_id: Mapped[int] = mapped_column(ForeignKey("index.id", ondelete="CASCADE"), primary_key=True)
+    file_id: Mapped[int] = mapped_column(ForeignKey("file.id", ondelete="CASCADE"), primary_key=True)
+    actor: Mapped[str] = mapped_column(String(200), primary_key=True)
+    """Who: a user's name, or a client's address."""
+    count: Mapped[int]
+    last_at: Mapped[int] = mapped_column(BigInteger)
 
 
 class Event(Base):
@@ -168,6 +305,8 @@ class Event(Base):
     actor: Mapped[str] = mapped_column(String(200))
     action: Mapped[str] = mapped_column(String(60))
     project: Mapped[str | None] = mapped_column(String(200))
+    index: Mapped[str | None] = mapped_column(String(60))
+    """Name of the index in which it is so; None: in all, or in none."""
     subject: Mapped[str | None] = mapped_column(Text)
     before: Mapped[str | None] = mapped_column(Text)
     after: Mapped[str | None] = mapped_column(Text)

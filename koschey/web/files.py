@@ -213,8 +213,8 @@ def _provenance_url(index: str, look: FileLook) -> Response:
     return _document(msgspec.json.encode(record), "application/json", "private, no-cache")
 
 
-def _record(_index: str, look: FileLook) -> Response:
-    record = koschey().files.record(look)
+def _record(index: str, look: FileLook) -> Response:
+    record = koschey().files.record(index, look)
     return _document(msgspec.json.encode(record), "application/json", "private, no-cache")
 
 

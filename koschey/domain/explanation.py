@@ -1,0 +1,96 @@
+"""A verdict in words: the same sentence in a reason phrase, on a page, and at the terminal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from koschey.domain.decisions import Decision
+from koschey.domain.page import Microseconds
+from koschey.domain.policy import DAY, Policy
+from koschey.domain.quarantine import Mark, Rule, State, Verdict
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MINUTE: Microseconds = 60_000_000
+_HOUR: Microseconds = 60 * _MINUTE
+
+
+def sentence(verdict: Verdict, policy: Policy, now: Microseconds) -> str:
+    """Why a file is visible, held or rejected, and until when; one line without a full stop."""
+    if verdict.state is State.VISIBLE:
+        return _visible(verdict)
+    if verdict.rule is Rule.REJECT:
+        return f"rejected by {_said(verdict.decision)}"
+    if verdict.rule is Rule.WITHDRAWN:
+        return str(verdict.withdrawal)
+    if verdict.rule is Rule.FAILED_CHECK:
+        return f"held for review: failed {_named(verdict.checks)}"
+    if verdict.rule is Rule.MISSING_CHECK:
+        return f"held until it is checked: {_named(verdict.checks)} not passed yet"
+    if verdict.rule is Rule.HOLD:
+        return f"held {_end(verdict.until, now)} by {_said(verdict.decision)}"
+    assert verdict.start is not None
+    begin = f"{_BEGINNINGS[verdict.mark]} {age(now - verdict.start)} ago{_MARKS[verdict.mark]}"
+    return f"held {_end(verdict.until, now)}: {begin}, hold is {days(policy.hold)}"
+
+
+def _visible(verdict: Verdict) -> str:
+    if verdict.rule is Rule.TIME:
+        return "visible: its hold is over"
+    word = {Rule.APPROVE: "approved", Rule.TRUST: "project trusted", Rule.BASELINE: "accepted as it was"}
+    return f"visible: {word[verdict.rule]} by {_said(verdict.decision)}"
+
+
+_BEGINNINGS = {
+    Mark.NONE: "released",
+    Mark.BACK_DATED: "first seen",
+    Mark.FUTURE_DATED: "first seen",
+    Mark.UNDATED: "first seen",
+}
+_MARKS = {
+    Mark.NONE: "",
+    Mark.BACK_DATED: " and back-dated (it says that it is older)",
+    Mark.FUTURE_DATED: " and dated in the future",
+    Mark.UNDATED: " (its upstream gives no date)",
+}
+
+
+def _named(checks: tuple[str, ...]) -> str:
+    return f"{'check' if len(checks) == 1 else 'checks'} {', '.join(checks)}"
+
+
+def _said(decision: Decision | None) -> str:
+    assert decision is not None
+    return f"{decision.actor}: {decision.reason}"
+
+
+def _end(until: Microseconds | None, now: Microseconds) -> str:
+    return "until review" if until is None else f"until {moment(until, now)}"
+
+
+def moment(at: Microseconds, now: Microseconds) -> str:
+    """A date, with the time of day when it is less than two days away."""
+    shown = _EPOCH + timedelta(microseconds=at)
+    return f"{shown:%Y-%m-%d}" if abs(at - now) > 2 * DAY else f"{shown:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def age(span: Microseconds) -> str:
+    """How long, in the largest whole unit."""
+    for unit, name in ((DAY, "day"), (_HOUR, "hour"), (_MINUTE, "minute")):
+        if span >= unit:
+            count = span // unit
+            return f"{count} {name}" + ("s" if count != 1 else "")
+    return "less than a minute"
+
+
+def days(span: Microseconds) -> str:
+    """A hold's length: in days, or hours or seconds where it is shorter than a day."""
+    if span >= DAY:
+        return _counted(span / DAY, "day")
+    if span >= _HOUR:
+        return _counted(span / _HOUR, "hour")
+    return _counted(span / 1e6, "second")
+
+
+def _counted(number: float, unit: str) -> str:
+    text = f"{number:.2f}".rstrip("0").rstrip(".")
+    return f"{text} {unit}" + ("" if text == "1" else "s")
