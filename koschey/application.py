@@ -218,7 +218,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
     inspection = Inspection(database, store, Inspector("koschey.checks.wheel_metadata", timeout=20.0))
     tasks["inspect_file"] = inspection.inspect
     tasks["refresh_page"] = lambda source_id, name: catalog.refresh(source_id, NormalizedName(name))
-    checks = {
+    health_checks = {
         "database": database.check,
         "schema": lambda: schema.check(engine),
         "store": store.check,
@@ -246,7 +246,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         indexes=indexes,
         catalog=catalog,
         files=files_service,
-        health=Health(checks),
+        health=Health(health_checks),
         inspection=inspection,
         schedule=schedule,
         lull=lull,

@@ -20,6 +20,11 @@ else:
     # One transaction for all steps: a migration that is killed half-way leaves the schema as it was.
     engine = database.engine.execution_options(koschey_writes=True)
     with engine.connect() as connection:
-        context.configure(connection=connection, target_metadata=database.metadata, render_as_batch=True)
+        context.configure(
+            connection=connection,
+            target_metadata=database.metadata,
+            render_as_batch=True,
+            transactional_ddl=True,  # SQLite, too: Alembic would commit between the steps
+        )
         with context.begin_transaction():
             context.run_migrations()

@@ -14,19 +14,19 @@ KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 #: Added to tables that are there already, and dropped from them on the way down. Never by a copy of the
 #: table: SQLite would take the rows that refer to it along when the old one is dropped.
-ADDED = {
-    "index": [
-        sa.Column("policy_version", sa.BigInteger(), nullable=False, server_default="1"),
-        sa.Column("settled_version", sa.BigInteger(), nullable=False, server_default="0"),
-        sa.Column("settled_project", sa.BigInteger(), nullable=False, server_default="0"),
-    ],
-    "event": [sa.Column("index", sa.String(length=60), nullable=True)],
-    "project": [sa.Column("decided", sa.Boolean(), nullable=False, server_default=sa.false())],
-    "file": [
-        sa.Column("checks", sa.Text(), nullable=True),
-        sa.Column("due_at", sa.BigInteger(), nullable=True),
-        sa.Column("attempts", sa.Integer(), nullable=False, server_default="0"),
-    ],
+ADDED: dict[str, dict[str, tuple[sa.types.TypeEngine, str | None]]] = {
+    "index": {
+        "policy_version": (sa.BigInteger(), "1"),
+        "settled_version": (sa.BigInteger(), "0"),
+        "settled_project": (sa.BigInteger(), "0"),
+    },
+    "event": {"index": (sa.String(length=60), None)},
+    "project": {"decided": (sa.Boolean(), "false")},
+    "file": {
+        "checks": (sa.Text(), None),
+        "due_at": (sa.BigInteger(), None),
+        "attempts": (sa.Integer(), "0"),
+    },
 }
 
 
@@ -51,8 +51,9 @@ def upgrade() -> None:
         "SELECT id, '*', hold_days, '{}' FROM \"index\""
     )
     for table, columns in ADDED.items():
-        for column in columns:
-            op.add_column(table, column.copy())
+        for name, (kind, default) in columns.items():
+            given = None if default is None else sa.text(default)
+            op.add_column(table, sa.Column(name, kind, nullable=default is None, server_default=given))
     op.execute('ALTER TABLE "index" DROP COLUMN hold_days')
     op.create_index(
         op.f("ix_file_due_at"),
@@ -175,6 +176,6 @@ def downgrade() -> None:
         "WHERE policy.index_id = \"index\".id AND policy.pattern = '*'), 7)"
     )
     for table, columns in ADDED.items():
-        for column in columns:
-            op.execute(f'ALTER TABLE "{table}" DROP COLUMN "{column.name}"')
+        for name in columns:
+            op.execute(f'ALTER TABLE "{table}" DROP COLUMN "{name}"')
     op.drop_table("policy")
