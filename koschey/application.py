@@ -32,6 +32,7 @@ from koschey.services.inspection import Inspection
 from koschey.services.mirror import Mirror
 from koschey.services.pages import PageCache
 from koschey.services.probe import Probe
+from koschey.services.root_list import RootList
 from koschey.services.storage import sweep_spool
 from koschey.settings import Settings
 from koschey.stores import schema
@@ -183,13 +184,13 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         page_deadline=settings.page_deadline,
         negative_names=settings.negative_names,
     )
+    page_cache = PageCache(settings.page_cache_bytes)
     catalog = Catalog(
-        database,
         lookup,
         configuration,
         gate,
         mirror,
-        PageCache(settings.page_cache_bytes),
+        page_cache,
         Freshness(settings.stale_seconds, settings.negative_seconds, settings.refresh_deadline),
         lambda source_id, name: queue.submit("refresh_page", source_id, name),
     )
@@ -245,6 +246,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         configuration=configuration,
         indexes=indexes,
         catalog=catalog,
+        root_list=RootList(database, configuration, page_cache),
         files=files_service,
         health=Health(health_checks),
         inspection=inspection,

@@ -7,30 +7,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import select
 
 from koschey.domain.names import NormalizedName
 from koschey.domain.negotiation import Representation
-from koschey.domain.page import ListedFile, ProjectPage, RootEntry, RootPage
-from koschey.domain.simple_api import render_project, render_root
+from koschey.domain.page import ListedFile, ProjectPage
+from koschey.domain.simple_api import render_project
 from koschey.errors import Busy, NotFound, StoreUnavailable, UpstreamError
 from koschey.services.configuration import Configuration, IndexConfig, SourceConfig
 from koschey.services.gate import Gate
 from koschey.services.mirror import CONFIRM_SECONDS, Mirror
 from koschey.services.outages import Outages
-from koschey.services.pages import PageCache, ReadyPage, ready
-from koschey.stores.database import SERIAL, Database, now
+from koschey.services.pages import CONTENT_TYPES, PageCache, ReadyPage, ready
+from koschey.stores.database import now
 from koschey.stores.lookup import Lookup, NameLook, PageRow, ProjectLook
-from koschey.stores.models import Counter, Project, ProjectState, SourceKind
+from koschey.stores.models import ProjectState, SourceKind
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Why a look could not be made or recorded; a full disk must not take a stored page away either.
 _NO_LOOK = (UpstreamError, Busy, StoreUnavailable)
-#: Exact types, as uv and poetry compare them; a browser wants to be told the charset.
-_CONTENT_TYPES = {form: form.value for form in Representation} | {
-    Representation.HTML: "text/html; charset=utf-8"
-}
 
 
 @dataclass(frozen=True)
@@ -59,7 +54,6 @@ class Catalog:
 
     def __init__(
         self,
-        database: Database,
         lookup: Lookup,
         configuration: Configuration,
         gate: Gate,
@@ -68,7 +62,6 @@ class Catalog:
         freshness: Freshness,
         refresh_behind: Callable[[int, str], None],
     ) -> None:
-        self._database = database
         self._lookup = lookup
         self._configuration = configuration
         self._gate = gate
@@ -147,17 +140,6 @@ class Catalog:
         self._submit(standing, name)
         return index, standing.owner
 
-    def root_page(self, index_name: str, representation: Representation, encoding: str) -> ReadyPage:
-        """The names that an index knows. Raises: NotFound: no such index."""
-        index = self._configuration.index(index_name)
-        with self._database.reading() as session:
-            serial = session.execute(select(Counter.value).where(Counter.name == SERIAL)).scalar_one()
-        sources = tuple(source.id for source in index.sources)
-        key = ("root", sources, serial, representation, encoding)
-        return self._cache.get_or_make(
-            key, lambda: self._made_root(sources, serial, representation, encoding)
-        )
-
     def _standing(self, index_name: str, name: str) -> tuple[IndexConfig, Standing]:
         look = self._lookup.name(name)
         index = self._configuration.index(index_name, look.configuration)
@@ -225,7 +207,7 @@ class Catalog:
         body = render_project(page, representation, base_url)
         return ready(
             body,
-            content_type=_CONTENT_TYPES[representation],
+            content_type=CONTENT_TYPES[representation],
             encoding=encoding,
             serial=page.serial,
             until=until,
@@ -270,24 +252,6 @@ class Catalog:
             hidden=len(rows) - len(files),
         )
         return page, until
-
-    def _made_root(
-        self, sources: tuple[int, ...], serial: int, representation: Representation, encoding: str
-    ) -> ReadyPage:
-        rank = {source: place for place, source in enumerate(sources)}
-        chosen: dict[str, tuple[int, int]] = {}
-        with self._database.reading() as session:
-            rows = session.execute(
-                select(Project.name, Project.source_id, Project.serial)
-                .where(Project.source_id.in_(sources), Project.state == ProjectState.PRESENT)
-                .order_by(Project.name)
-            )
-            for name, source, own in rows:
-                if name not in chosen or rank[source] < chosen[name][0]:
-                    chosen[name] = (rank[source], own)
-        entries = tuple(RootEntry(name, own) for name, (_, own) in chosen.items())
-        body = render_root(RootPage(serial=serial, projects=entries), representation)
-        return ready(body, content_type=_CONTENT_TYPES[representation], encoding=encoding, serial=serial)
 
 
 def _page_key(

@@ -10,6 +10,13 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+from koschey.domain.negotiation import Representation
+
+#: Exact types, as uv and poetry compare them; a browser wants to be told the charset.
+CONTENT_TYPES = {form: form.value for form in Representation} | {
+    Representation.HTML: "text/html; charset=utf-8"
+}
+
 
 @dataclass(frozen=True)
 class ReadyPage:

@@ -18,6 +18,7 @@ from koschey.services.health import Health
 from koschey.services.indexes import Indexes
 from koschey.services.inspection import Inspection
 from koschey.services.probe import Probe
+from koschey.services.root_list import RootList
 from koschey.settings import Settings
 from koschey.stores.blobs import BlobStore
 from koschey.stores.database import Database
@@ -42,6 +43,7 @@ class Koschey:
     configuration: Configuration
     indexes: Indexes
     catalog: Catalog
+    root_list: RootList
     files: Files
     health: Health
     inspection: Inspection

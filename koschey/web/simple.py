@@ -19,7 +19,7 @@ bp = Blueprint("simple", __name__)
 def root(index: str) -> Response:
     """The names that an index knows."""
     representation, encoding = _wanted()
-    return page_answer(koschey().catalog.root_page(index, representation, encoding))
+    return page_answer(koschey().root_list.page(index, representation, encoding))
 
 
 @bp.get("/simple/<name>/", defaults={"index": MAIN})
