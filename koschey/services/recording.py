@@ -101,6 +101,7 @@ class Recorder:
         self._at = at
         self._first = known is None or known.state == ProjectState.ABSENT
         self._changed = False
+        self._newest_known: int | None = None
         self.work_came = False
         """Whether a file came that is to be stored and checked."""
 
@@ -117,6 +118,7 @@ class Recorder:
         known = self._known
         stored = {} if known is None or self._first else _stored_files(self._tx, known.id)
         listed = [row for row in stored.values() if row["withdrawn_at"] is None]
+        self._newest_known = max((row["first_seen"] for row in stored.values()), default=None)
         if known is not None and self._suddenly_empty(page, known, len(listed)):
             set_project(self._tx, known.id, looked_at=self._at)
             log.warning(
@@ -195,7 +197,8 @@ class Recorder:
         self._changed = True
         # A 404 is no look at the project: one that was an upstream's mistake would make its whole past late.
         previous = None if self._known is None or self._first else self._known.looked_at
-        arrival = Arrival(self._at, previous or None)
+        # A reset upstream forgets its looks; that its files were found by one is known all the same.
+        arrival = Arrival(self._at, previous or self._newest_known)
         judged = self._judging.judge(self._tx, self._source, self._name, files, arrival)
         self._settle = self._settle or any(held for held, _ in judged)
         self.work_came = any(wanted for _, wanted in judged)
