@@ -34,6 +34,7 @@ from koschey.services.pages import PageCache
 from koschey.services.probe import Probe
 from koschey.services.root_list import RootList
 from koschey.services.storage import sweep_spool
+from koschey.services.usage import Usage
 from koschey.settings import Settings
 from koschey.stores import schema
 from koschey.stores.database import Database, db, engine_options, tune
@@ -226,11 +227,14 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         "queue": lambda: _check_queue(queue, settings.redis_url),
     }
     tasks["sweep_spool"] = lambda: sweep_spool(store, settings.file_deadline)
-    schedule = Schedule(queue, locks, [Periodic("sweep_spool", 600.0)])
+    usage = Usage(database, configuration)
+    tasks["sweep_usage"] = usage.sweep
+    schedule = Schedule(queue, locks, [Periodic("sweep_spool", 600.0), Periodic("sweep_usage", 3600.0)])
     hot_path = HotPath(
         catalog,
         files_service,
         store,
+        usage,
         inline=settings.embedded,
         public_url=settings.public_url,
         trusted_proxies=settings.trusted_proxies,
@@ -252,6 +256,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         inspection=inspection,
         schedule=schedule,
         lull=lull,
+        usage=usage,
         probe=Probe(configuration, client, deadline=settings.page_deadline),
         hot_path=hot_path if settings.hot_path else None,
     )

@@ -25,6 +25,8 @@ class HotRequest(NamedTuple):
     if_none_match: str
     headers: Mapping[str, str]
     """All headers, names in lower case; repeated ones joined with ``, ``."""
+    client: str = ""
+    """Address of the connection's other end; empty where it has none."""
 
 
 class Head(NamedTuple):
@@ -61,7 +63,7 @@ class HeadParser:
     def __init__(self) -> None:
         self._blocks: dict[bytes, _Fields | None] = {}
 
-    def parse(self, data: bytes) -> Head | None:
+    def parse(self, data: bytes, client: str = "") -> Head | None:
         """The head that ``data`` is, or None if it is not exactly one whole, bodiless, well-formed one."""
         line, _, block = data.partition(b"\r\n")
         fields = self._blocks.get(block, ...)
@@ -85,6 +87,7 @@ class HeadParser:
             get("accept-encoding", ""),
             get("if-none-match", ""),
             fields.headers,
+            client,
         )
         return Head(request, close)
 

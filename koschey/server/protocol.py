@@ -95,7 +95,7 @@ class Server(web.Server):
 class Connection(RequestHandler):
     """aiohttp's protocol with a shortcut in front and a limit on how long a head may take."""
 
-    __slots__ = ("_asked", "_head_timer", "_opened", "_orderly", "_server")
+    __slots__ = ("_asked", "_client", "_head_timer", "_opened", "_orderly", "_server")
 
     def __init__(self, server: Server) -> None:
         super().__init__(
@@ -112,6 +112,7 @@ class Connection(RequestHandler):
         # beginning of new data known to be the beginning of a request.
         self._orderly = True
         self._asked = False
+        self._client = ""
         self._opened = self._loop.time()
 
     @property
@@ -126,6 +127,9 @@ class Connection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):  # a Unix socket has no address
+            self._client = str(peer[0])
         self._server.open.add(self)
         self._await_head()
 
@@ -137,7 +141,7 @@ class Connection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         self._asked = True
         if self._orderly and data:
-            head = self._server.heads.parse(data)
+            head = self._server.heads.parse(data, self._client)
             if head is None:
                 self._orderly = False
             elif self._answer_inline(head):

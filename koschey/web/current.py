@@ -19,6 +19,7 @@ from koschey.services.indexes import Indexes
 from koschey.services.inspection import Inspection
 from koschey.services.probe import Probe
 from koschey.services.root_list import RootList
+from koschey.services.usage import Usage
 from koschey.settings import Settings
 from koschey.stores.blobs import BlobStore
 from koschey.stores.database import Database
@@ -50,12 +51,14 @@ class Koschey:
     probe: Probe
     schedule: Schedule
     lull: Lull
+    usage: Usage
     hot_path: HotPath | None
 
     def close(self) -> None:
         """Let go of threads and connections, for a clean stop."""
         self.schedule.close()
         self.lull.close()
+        self.usage.close()
         self.queue.close()
         self.files.close()
         self.inspection.close()

@@ -45,7 +45,7 @@ def package(index: str, rest: str) -> Response:
         if path.endswith(suffix):
             look = koschey().files.find(index, path.removesuffix(suffix))
             return answer(index, look)
-    return _file(koschey().files.find(index, path))
+    return _file(index, koschey().files.find(index, path))
 
 
 @bp.get("/integrity/<project>/<version>/<filename>/provenance", defaults={"index": MAIN})
@@ -73,7 +73,7 @@ def file_headers(look: FileLook) -> dict[str, str]:
     return headers
 
 
-def _file(look: FileLook) -> Response:
+def _file(index: str, look: FileLook) -> Response:
     headers = file_headers(look)
     if look.sha256 is not None and request.if_none_match.contains_weak(look.sha256):
         return Response(status=304, headers=headers)
@@ -82,10 +82,21 @@ def _file(look: FileLook) -> Response:
     opened = koschey().files.open(look)
     if isinstance(opened, StoredFile):
         try:
-            return _stored(opened, headers)
+            return _counted(index, look, opened.size, _stored(opened, headers))
         except BlobMissing:
             opened = koschey().files.again(look)
-    return _arriving(opened, headers)
+    return _counted(index, look, opened.size, _arriving(opened, headers))
+
+
+def _counted(index: str, look: FileLook, size: int | None, answer: Response) -> Response:
+    """The answer, put on record as a download if the file begins with it.
+
+    A proxy or store that Koschey hands the request over to honours its Range as Koschey would.
+    """
+    begins = request.method == "GET" and answer.status_code in (200, 206, 302)
+    if begins and (size is None or _part(size, look.sha256).start == 0):
+        koschey().usage.add(index, look.file_id, request.remote_addr or "")
+    return answer
 
 
 def _stored(stored: StoredFile, headers: dict[str, str]) -> Response:

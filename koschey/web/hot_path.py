@@ -21,6 +21,7 @@ from koschey.services.catalog import Catalog
 from koschey.services.configuration import MAIN
 from koschey.services.files import Files
 from koschey.services.pages import ReadyPage
+from koschey.services.usage import Usage
 from koschey.stores.blobs import BlobStore
 from koschey.web.files import CACHE_FILE, METADATA_TYPE, file_headers
 from koschey.web.requests import HOST
@@ -59,6 +60,7 @@ class HotPath:
         catalog: Catalog,
         files: Files,
         store: BlobStore,
+        usage: Usage,
         *,
         inline: bool,
         public_url: str,
@@ -68,6 +70,7 @@ class HotPath:
         self._catalog = catalog
         self._files = files
         self._store = store
+        self._usage = usage
         self._public_url = public_url.rstrip("/")
         self._trusted_proxies = trusted_proxies
         self._wires: dict[tuple[str, bool], ReadyAnswer] = {}
@@ -141,7 +144,16 @@ class HotPath:
         look = self._files.find(index, path)
         if look.stored_at is None or look.sha256 is None or look.size is None or look.size > _SMALL:
             return None
-        return _sent(self._store.local_path(look.sha256), look.size, file_headers(look))
+        answer = _sent(self._store.local_path(look.sha256), look.size, file_headers(look))
+        if answer is not None:
+            self._usage.add(index, look.file_id, self._client(request))
+        return answer
+
+    def _client(self, request: HotRequest) -> str:
+        """The client's address as ``request.remote_addr`` gives it to a view."""
+        if self._trusted_proxies:
+            return self._forwarded(request, "x-forwarded-for") or request.client
+        return request.client
 
     def _base_url(self, request: HotRequest) -> str | None:
         """What ``koschey.web.current.base_url`` gives for this request; None when that needs more thought."""
@@ -225,4 +237,5 @@ def _from_environ(environ: WSGIEnvironment) -> HotRequest | None:
         accept_encoding=environ.get("HTTP_ACCEPT_ENCODING", ""),
         if_none_match=environ.get("HTTP_IF_NONE_MATCH", ""),
         headers={},
+        client=environ.get("REMOTE_ADDR", ""),
     )
