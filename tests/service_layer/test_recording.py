@@ -84,7 +84,13 @@ def test_a_withdrawn_file_is_hidden_and_may_return(here: Deployment, project: Pr
 
     assert hidden == {"sample-1.0-py3-none-any.whl"}
     assert wheel.filename in here.listed("sample")
-    assert [event["action"] for event in here.events()] == ["file.withdrawn", "file.returned"]
+    changes = [(event["action"], event["index"], event["after"]) for event in here.events()]
+    assert changes == [
+        ("file.withdrawn", None, "withdrawn"),
+        ("file.rejected", "main", "rejected (withdrawn)"),
+        ("file.returned", None, "listed"),
+        ("file.released", "main", "visible (time)"),
+    ]
 
 
 def test_changed_bytes_raise_one_alarm_and_the_known_ones_stay(here: Deployment, project: Project) -> None:
@@ -172,7 +178,7 @@ def test_one_404_of_a_known_project_is_no_deletion_and_a_confirmed_one_is(
     assert after_one == "present"
     assert here.project("sample")["state"] == "deleted"
     assert here.listed("sample") == set()
-    assert [event["action"] for event in here.events()] == ["project.deleted_upstream"]
+    assert [event["action"] for event in here.events()] == ["project.deleted_upstream", "file.rejected"]
 
 
 def test_a_404_is_forgotten_when_the_page_is_there_again(
@@ -219,7 +225,9 @@ def test_a_change_of_status_is_an_event_and_a_quarantine_hides_all_and_withdraws
     changes = [(event["action"], event["before"], event["after"]) for event in here.events()]
     assert changes == [
         ("project.status", "present active", "present quarantined"),
+        ("file.rejected", "visible", "rejected (withdrawn)"),
         ("project.status", "present quarantined", "present active"),
+        ("file.released", "rejected (withdrawn)", "visible (time)"),
     ]
 
 
