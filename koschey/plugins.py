@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from importlib.metadata import entry_points
@@ -12,11 +13,19 @@ from typing import Any
 import pluggy
 
 from koschey import hookspecs
+from koschey.domain.policy import Effect
 from koschey.errors import KoscheyError, SettingsInvalid
+from koschey.hookspecs import Check
 from koschey.time_limit import TimeLimit
 
 #: Seconds within which a plug-in's function must answer.
 PATIENCE = 5.0
+#: The plug-in with Koschey's own checks; by name, as anybody's: this layer knows none of them.
+_BUILT_IN = "koschey.checks.builtin"
+
+#: What the short form of a file's answers can carry (``koschey.domain.checks.summary``).
+_CHECK_NAME = re.compile(r"(?=.{1,40}\Z)[a-z0-9]+(?:-[a-z0-9]+)*")
+_CHECK_RUN = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 
 _limit = TimeLimit()
 
@@ -31,7 +40,7 @@ class PluginError(KoscheyError):
 
 
 def load_plugins(modules: Iterable[str] = ()) -> pluggy.PluginManager:
-    """Installed plug-ins (entry points in group ``koschey``, in order of name), then ``modules``.
+    """The built-in one, installed plug-ins (entry points in group ``koschey``, by name), then ``modules``.
 
     pluggy asks the one registered last first, so a module named in the settings overrules installed ones.
 
@@ -40,6 +49,7 @@ def load_plugins(modules: Iterable[str] = ()) -> pluggy.PluginManager:
     """
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
+    _register(manager, _BUILT_IN, partial(importlib.import_module, _BUILT_IN))
     for entry in sorted(entry_points(group=hookspecs.PROJECT), key=lambda entry: entry.name):
         _register(manager, entry.name, entry.load)
     for module in modules:
@@ -91,6 +101,49 @@ def first_answer(
     return None
 
 
-def all_checks(manager: pluggy.PluginManager) -> tuple[hookspecs.Check, ...]:
-    """The checks that every plug-in offers, built-in ones first."""
-    return tuple(check for offered in reversed(manager.hook.koschey_checks()) for check in offered)
+def all_checks(manager: pluggy.PluginManager, patience: float = PATIENCE) -> tuple[Check, ...]:
+    """The checks that every plug-in offers: the built-in ones, then installed plug-ins', then modules'.
+
+    Raises:
+        SettingsInvalid: a plug-in raised, hung for ``patience`` seconds, or offers what is no check, has a
+            name that another one has, or could not be told from others in a policy or be called.
+    """
+    checks: dict[str, Check] = {}
+    for implementation in manager.hook.koschey_checks.get_hookimpls():
+        for check in _offered(implementation, patience):
+            problem = _check_problem(check)
+            if problem is None and check.name in checks:
+                problem = f"there is a check {check.name!r} already"
+            if problem is not None:
+                raise SettingsInvalid("plugins", f"{implementation.plugin_name}: {problem}")
+            checks[check.name] = check
+    return tuple(checks.values())
+
+
+def _offered(implementation: pluggy.HookImpl, patience: float) -> tuple[Any, ...]:
+    """What one plug-in offers as its checks, whatever that is."""
+    plugin = implementation.plugin_name
+    offer: Callable[..., Any] = implementation.function
+    try:
+        # A generator does its work when it is gone through: that belongs under the limit too.
+        return _limit.call(patience, lambda: tuple(offer()))
+    except TimeoutError:
+        raise SettingsInvalid("plugins", f"{plugin} did not say its checks within {patience:g} s") from None
+    except (Exception, SystemExit) as error:
+        problem = f"{plugin}: koschey_checks failed: {type(error).__name__}: {error}"
+        raise SettingsInvalid("plugins", problem) from error
+
+
+def _check_problem(check: Any) -> str | None:
+    """What is wrong with one offered check, None if nothing is."""
+    if not isinstance(check, Check):
+        return f"koschey_checks returned {type(check).__name__} among its checks"
+    if not (isinstance(check.name, str) and _CHECK_NAME.fullmatch(check.name)):
+        return f"check {check.name!r}: a name has at most 40 lower-case letters, digits and hyphens"
+    if not (isinstance(check.summary, str) and check.summary.strip() and check.summary.isprintable()):
+        return f"check {check.name!r}: the summary is one line of text"
+    if not (isinstance(check.run, str) and _CHECK_RUN.fullmatch(check.run)):
+        return f"check {check.name!r}: run is no package.module:function"
+    if type(check.effect) is not Effect:  # its text would be equal, and no effect at all
+        return f"check {check.name!r}: the effect is no koschey.domain.policy.Effect"
+    return None

@@ -246,7 +246,7 @@ def test_installed_plug_ins_are_found_by_their_entry_point(tmp_path, monkeypatch
     manager = load_plugins(["acme_installed"])  # named twice, loaded once
     get(make_session(hooks=manager), endpoint(server))
     assert server.requests[0].headers["x-from"] == "installed"
-    assert [name for name, _ in manager.list_name_plugin()] == ["acme"]
+    assert [name for name, _ in manager.list_name_plugin()] == ["koschey.checks.builtin", "acme"]
 
 
 def test_the_example_is_the_file_that_the_documentation_shows():

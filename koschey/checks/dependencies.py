@@ -1,0 +1,101 @@
+"""Dependencies: what an installation would bring along that it did not bring before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from koschey.checks.comparison import earlier_version, is_wheel, named, same_kind, unread
+from koschey.checks.subject import Contents, Subject
+from koschey.domain.checks import Finding, Outcome
+
+_NAME = "dependencies"
+
+
+def check(subject: Subject) -> Finding:
+    """Fails on a dependency by direct URL, and on a new one that nobody here has ever seen."""
+    contents = subject.contents
+    if contents is None:
+        return unread(_NAME)
+    before = _earlier(subject)
+    had = _required(before.requires_dist if before else ())
+    needs = _required(contents.requires_dist)
+    direct = [text for name, urls in needs.items() for text in urls - had.get(name, set())]
+    if direct:
+        return Finding(_NAME, Outcome.FAIL, f"it would be fetched past every index: {named(sorted(direct))}")
+    new = [name for name in needs if name not in had]
+    unseen = {str(canonicalize_name(name)) for name in subject.unknown_dependencies}
+    unknown = [name for name in new if name in unseen]
+    if before is None:
+        if unknown:
+            return Finding(_NAME, Outcome.WARN, f"it needs what this index has never seen: {named(unknown)}")
+        return Finding(_NAME, Outcome.PASS, "no earlier version to compare with")
+    version = earlier_version(subject)
+    if unknown:
+        return Finding(
+            _NAME,
+            Outcome.FAIL,
+            f"new since {version}, and this index has never seen it: {named(unknown)}",
+        )
+    if new:
+        return Finding(_NAME, Outcome.WARN, f"new since {version}: {named(new)}")
+    return Finding(_NAME, Outcome.PASS, f"nothing new since {version}")
+
+
+def _earlier(subject: Subject) -> Contents | None:
+    """The previous contents, when they can say what was needed: an sdist's may leave it to the build."""
+    previous = subject.previous
+    if previous is None or previous.contents is None:
+        return None
+    if is_wheel(previous.filename) or same_kind(subject.filename, previous.filename):
+        return previous.contents
+    return previous.contents if previous.contents.requires_dist else None
+
+
+def _required(requires_dist: Iterable[str]) -> dict[str, set[str]]:
+    """What is needed without any extra being asked for: names, each with the URLs it is to be fetched from.
+
+    What cannot be parsed stands as it is.
+    """
+    needed: dict[str, set[str]] = {}
+    for text in requires_dist:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            needed.setdefault(text.strip(), set())
+            continue
+        # A marker's parts are no public interface; a test holds on to their form.
+        if requirement.marker is not None and _wants_extra(requirement.marker._markers):
+            continue
+        urls = needed.setdefault(canonicalize_name(requirement.name), set())
+        if requirement.url:
+            urls.add(f"{requirement.name} @ {requirement.url}")
+    return needed
+
+
+def _wants_extra(parts: list[Any]) -> bool:
+    """Whether a marker holds only where an extra was asked for, whatever the machine.
+
+    A mention of an extra is not enough: ``extra == "x" or python_version > "3"`` holds without one.
+    """
+    branches: list[list[Any]] = [[]]
+    for part in parts:
+        if part == "or":
+            branches.append([])
+        elif part != "and":
+            branches[-1].append(part)
+    return all(
+        any(_wants_extra(part) if isinstance(part, list) else _is_extra(*part) for part in branch)
+        for branch in branches
+    )
+
+
+def _is_extra(left: Any, operator: Any, right: Any) -> bool:
+    """Whether a comparison is ``extra == "x"``, either way round; an empty one holds without extras."""
+    if type(left) is type(right) or operator.value != "==":
+        return False
+    variable, value = (left, right) if type(left).__name__ == "Variable" else (right, left)
+    return bool(variable.value == "extra" and value.value != "")
