@@ -96,10 +96,30 @@ class Routes:
         if not isinstance(route, Route):
             problem = f"plug-in {plugin} returned {type(route).__name__} and not a Route"
             raise UpstreamRefused(endpoint.name, problem)
+        wrong = _wrong_field(route)
+        if wrong is not None:
+            raise UpstreamRefused(endpoint.name, f"plug-in {plugin} returned a Route whose {wrong}")
         proxy = usual.route.proxy if route.proxy is None else _speakable(endpoint, route.proxy)
         return Decision(
             replace(route, proxy=proxy, ca_file=route.ca_file or usual.route.ca_file), plugin=plugin
         )
+
+
+def _wrong_field(route: Route) -> str | None:
+    """What a plug-in's route has that no request can be made with; types are a promise that nobody checks."""
+    if not isinstance(route.headers, Mapping) or not all(
+        isinstance(part, str) for pair in route.headers.items() for part in pair
+    ):
+        return "headers are no mapping of text to text"
+    if not isinstance(route.proxy, str | None) or not isinstance(route.ca_file, str | None):
+        return "proxy or ca_file is no text"
+    cert = route.client_cert
+    pair = isinstance(cert, tuple) and len(cert) == 2 and all(isinstance(part, str) for part in cert)
+    if not (cert is None or isinstance(cert, str) or pair):
+        return "client_cert is neither a path nor a pair of them"
+    if route.adapter is not None and not callable(getattr(route.adapter, "send", None)):
+        return "adapter has no send()"
+    return None
 
 
 def _speakable(endpoint: Endpoint, proxy: str | None) -> str | None:
