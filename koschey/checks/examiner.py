@@ -1,0 +1,157 @@
+"""Has files read and checked in processes of their own, which cost one answer when they crash or hang."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from koschey.checks.child import (
+    DEFAULT_MEMORY_BYTES,
+    CheckRequest,
+    ReadAnswer,
+    ReadRequest,
+    Wanted,
+)
+from koschey.checks.child_process import ChildLost, ChildProcess
+from koschey.checks.subject import Contents, Subject
+from koschey.domain.checks import Finding, Outcome
+from koschey.errors import KoscheyError
+
+if TYPE_CHECKING:
+    from koschey.hookspecs import Check
+
+#: What the slowest machine can be expected to read, in bytes a second; large files get that much more time.
+_PACE = 20_000_000
+_NONSENSE = "it crashed (its answer made no sense)"
+
+
+class Unreadable(KoscheyError):
+    """What a file holds could not be told; ``problem`` says why.
+
+    ``crashed``: its reading died or took too long; otherwise the file itself is broken.
+    """
+
+    def __init__(self, filename: str, problem: str, *, crashed: bool = False) -> None:
+        self.filename = filename
+        self.problem = problem
+        self.crashed = crashed
+        super().__init__(f"{filename}: {problem}")
+
+
+class Examiner:
+    """Reads and checks files. Safe to use from several threads; a call waits for a free child.
+
+    Args:
+        plugins: modules that the settings name as plug-ins; installed ones need not be named.
+        timeout_seconds: for one step, to read a file or to do one check; large files get more.
+        children: how many processes there may be at once. Each starts when it is needed and leaves when it
+            has had nothing to do for a while.
+        memory_bytes: of address space that each may have.
+    """
+
+    def __init__(
+        self,
+        plugins: Sequence[str] = (),
+        *,
+        timeout_seconds: float = 30.0,
+        children: int = 1,
+        memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    ) -> None:
+        self._timeout = timeout_seconds
+        self._children = children
+        # The last one in is the first one out, so that the others can leave.
+        self._free: queue.LifoQueue[ChildProcess] = queue.LifoQueue()
+        for _ in range(children):
+            self._free.put(ChildProcess(plugins, memory_bytes))
+
+    def read(self, path: Path, filename: str, out: Path) -> Contents:
+        """What the file at ``path`` holds, which is published as ``filename``.
+
+        Its METADATA (of a wheel) or PKG-INFO (of an sdist or egg) is written to ``out``, byte for byte; when
+        it has none, or none that could be believed, ``out`` is not made. It may be there when this raises.
+
+        Raises:
+            Unreadable: it cannot be told.
+        """
+        limit = self._limit(path)
+        request = ReadRequest(str(path.absolute()), filename, str(out.absolute()), limit)
+        with self._child() as child:
+            try:
+                child.begin(msgspec.json.encode(request))
+                answer = msgspec.json.decode(child.answer(limit), type=ReadAnswer)
+            except ChildLost as lost:
+                raise Unreadable(filename, f"its reading failed: {lost.how}", crashed=True) from None
+            except msgspec.MsgspecError:
+                child.kill()
+                raise Unreadable(filename, f"its reading failed: {_NONSENSE}", crashed=True) from None
+        if answer.contents is None:
+            raise Unreadable(filename, answer.problem or "it cannot be read")
+        return answer.contents
+
+    def check(self, subject: Subject, checks: Sequence[Check]) -> list[Finding]:
+        """One finding of each check, in the same order.
+
+        A check in which the process died, or that took too long, is an ERROR; the others are done.
+        """
+        path = Path(subject.path).absolute()
+        subject = msgspec.structs.replace(subject, path=str(path))
+        wanted = tuple(Wanted(check.name, check.run) for check in checks)
+        findings: list[Finding] = []
+        with self._child() as child:
+            while len(findings) < len(wanted):
+                findings += self._some(child, subject, wanted[len(findings) :], self._limit(path))
+        return findings
+
+    def _some(
+        self, child: ChildProcess, subject: Subject, wanted: tuple[Wanted, ...], limit: float
+    ) -> Iterator[Finding]:
+        """Findings up to the first check that the child does not survive, that one included."""
+        try:
+            child.begin(msgspec.json.encode(CheckRequest(subject, wanted, limit)))
+        except ChildLost as lost:
+            yield from (Finding(check.name, Outcome.ERROR, lost.how) for check in wanted)
+            return
+        for check in wanted:
+            try:
+                finding = msgspec.json.decode(child.answer(limit), type=Finding)
+            except ChildLost as lost:
+                yield Finding(check.name, Outcome.ERROR, lost.how)
+                return
+            except msgspec.MsgspecError:
+                finding = None
+            if finding is None or finding.check != check.name:
+                child.kill()
+                yield Finding(check.name, Outcome.ERROR, _NONSENSE)
+                return
+            yield finding
+
+    def close(self) -> None:
+        """End the children; waits for those that are at work. A later call would start new ones."""
+        children = [self._free.get() for _ in range(self._children)]
+        for child in children:
+            child.kill()
+            self._free.put(child)
+
+    @contextmanager
+    def _child(self) -> Iterator[ChildProcess]:
+        child = self._free.get()
+        try:
+            yield child
+        except BaseException:
+            child.kill()  # half an answer may still be on its way
+            raise
+        finally:
+            self._free.put(child)
+
+    def _limit(self, path: Path) -> float:
+        """Seconds for one step with this file."""
+        try:
+            size = path.stat().st_size
+        except OSError:
+            size = 0  # the child finds out, and says so
+        return self._timeout + size / _PACE
