@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,28 +12,32 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from koschey import logs, plugins
 from koschey import settings as settings_module
-from koschey.checks.inspector import Inspector
-from koschey.domain.names import NormalizedName
-from koschey.errors import StoreUnavailable
+from koschey.checks.examiner import Examiner
+from koschey.jobs import tasks as jobs
 from koschey.jobs.lull import Lull
-from koschey.jobs.queue import ThreadQueue
-from koschey.jobs.schedule import Periodic, Schedule
+from koschey.jobs.queue import Queue, Task, ThreadQueue
+from koschey.jobs.rq_queue import RqQueue
+from koschey.jobs.schedule import LOCK, Schedule
 from koschey.services.arrivals import Arrivals
 from koschey.services.catalog import Catalog, Freshness
+from koschey.services.checking import Checking
 from koschey.services.configuration import Configuration
+from koschey.services.contents import StoredFiles
 from koschey.services.downloads import DownloadLimits, Downloads
+from koschey.services.explanations import Explanations
 from koschey.services.files import Files
 from koschey.services.flights import Flights
 from koschey.services.gate import Gate
 from koschey.services.health import Health
 from koschey.services.holds import Holds
 from koschey.services.indexes import Indexes
-from koschey.services.inspection import Inspection
 from koschey.services.mirror import Mirror
 from koschey.services.pages import PageCache
 from koschey.services.probe import Probe
 from koschey.services.root_list import RootList
-from koschey.services.storage import sweep_spool
+from koschey.services.settling import Settling
+from koschey.services.subjects import Subjects
+from koschey.services.sweeps import Sweeps
 from koschey.services.usage import Usage
 from koschey.settings import Settings
 from koschey.stores import schema
@@ -42,7 +46,7 @@ from koschey.stores.locks import Locks, make_locks
 from koschey.stores.lookup import Lookup
 from koschey.stores.open import open_store
 from koschey.upstream.client import UpstreamClient
-from koschey.web import files, health, home, problems, requests, simple
+from koschey.web import files, health, home, problems, requests, simple, why
 from koschey.web.current import Koschey
 from koschey.web.hot_path import HotPath
 
@@ -110,7 +114,7 @@ def _flask(settings: Settings) -> Flask:
     db.init_app(app)
     requests.init_app(app)
     problems.init_app(app)
-    for blueprint in (home.blueprint(_beside("static")), simple.bp, files.bp, health.bp):
+    for blueprint in (home.blueprint(_beside("static")), simple.bp, files.bp, why.bp, health.bp):
         app.register_blueprint(blueprint)
     return app
 
@@ -121,17 +125,24 @@ def _beside(folder: str) -> Path:
     return packaged if packaged.is_dir() else packaged.parents[1] / folder
 
 
-def _check_queue(queue: ThreadQueue, redis_url: str) -> None:
-    queue.check()
-    if not redis_url:
-        return
-    import redis  # only where one is configured
+def _modules(settings: Settings) -> list[str]:
+    """Modules that the settings name as plug-ins."""
+    return [name.strip() for name in settings.plugins.split(",") if name.strip()]
 
-    try:
-        with redis.Redis.from_url(redis_url, socket_timeout=2, socket_connect_timeout=2) as client:
-            client.ping()
-    except (redis.RedisError, ValueError) as error:
-        raise StoreUnavailable("queue", f"Redis does not answer: {type(error).__name__}") from error
+
+def _queue(settings: Settings, tasks: dict[str, Task]) -> Queue:
+    """Threads of this process; with Redis they are left what must not hang on a worker."""
+    threads = ThreadQueue(tasks, lanes=jobs.LANES)
+    if not settings.redis_url:
+        return threads
+    return RqQueue(settings.redis_url, threads, jobs.worker_terms(settings.file_deadline))
+
+
+def _schedule(settings: Settings, queue: Queue, locks: Locks) -> Schedule:
+    """With Redis, worker processes have the schedule; each machine still sweeps a folder of its own."""
+    if not settings.redis_url:
+        return Schedule(queue, locks, jobs.IN_PROCESS)
+    return Schedule(queue, locks, jobs.ON_EACH_MACHINE, lock=f"{LOCK}:{socket.gethostname()}")
 
 
 def _session(settings: Settings, hooks: PluginManager) -> OutgoingSession:
@@ -157,7 +168,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
                 refresh_seconds=settings.refresh_seconds,
             )
     store = open_store(settings.resolved_storage_url, settings.data_dir / "spool")
-    hooks = plugins.load_plugins([name.strip() for name in settings.plugins.split(",") if name.strip()])
+    hooks = plugins.load_plugins(_modules(settings))
     client = UpstreamClient(
         lambda: _session(settings, hooks),
         max_page_bytes=settings.max_page_bytes,
@@ -173,8 +184,8 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
     gate = Gate(lookup, configuration)
     holds = Holds(configuration)
     flights = Flights(locks)
-    tasks: dict[str, Callable[..., None]] = {}
-    queue = ThreadQueue(tasks)
+    tasks: dict[str, Task] = {}
+    queue = _queue(settings, tasks)
     mirror = Mirror(
         database,
         lookup,
@@ -195,7 +206,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         Freshness(settings.stale_seconds, settings.negative_seconds, settings.refresh_deadline),
         lambda source_id, name: queue.submit("refresh_page", source_id, name),
     )
-    lull = Lull(lambda file_id: queue.submit("inspect_file", file_id))
+    lull = Lull(lambda file_id: queue.submit("check_file", file_id))
     downloads = Downloads(
         database,
         lookup,
@@ -217,19 +228,23 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         flights,
         document_deadline=settings.page_deadline,
     )
-    inspection = Inspection(database, store, Inspector("koschey.checks.wheel_metadata", timeout=20.0))
-    tasks["inspect_file"] = inspection.inspect
-    tasks["refresh_page"] = lambda source_id, name: catalog.refresh(source_id, NormalizedName(name))
+    examiner = Examiner(_modules(settings), children=jobs.CHECKING_THREADS)
+    stored = StoredFiles(database, lookup, configuration, store, downloads, examiner)
+    subjects = Subjects(database, configuration, gate, catalog, stored.contents)
+    checking = Checking(
+        database, lookup, configuration, locks, store, stored, subjects, examiner, holds, checks
+    )
+    settling = Settling(database, configuration, holds)
+    sweeps = Sweeps(database, locks, holds, settling, catalog, queue.submit)
+    usage = Usage(database, configuration)
+    tasks.update(jobs.make_tasks(catalog, checking, sweeps, usage, store, settings.file_deadline))
     health_checks = {
         "database": database.check,
         "schema": lambda: schema.check(engine),
         "store": store.check,
-        "queue": lambda: _check_queue(queue, settings.redis_url),
+        "queue": queue.check,
     }
-    tasks["sweep_spool"] = lambda: sweep_spool(store, settings.file_deadline)
-    usage = Usage(database, configuration)
-    tasks["sweep_usage"] = usage.sweep
-    schedule = Schedule(queue, locks, [Periodic("sweep_spool", 600.0), Periodic("sweep_usage", 3600.0)])
+    schedule = _schedule(settings, queue, locks)
     hot_path = HotPath(
         catalog,
         files_service,
@@ -253,10 +268,12 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         root_list=RootList(database, configuration, page_cache),
         files=files_service,
         health=Health(health_checks),
-        inspection=inspection,
+        checking=checking,
+        tasks=tasks,
         schedule=schedule,
         lull=lull,
         usage=usage,
+        explanations=Explanations(database, gate, catalog, contact=settings.contact),
         probe=Probe(configuration, client, deadline=settings.page_deadline),
         hot_path=hot_path if settings.hot_path else None,
     )

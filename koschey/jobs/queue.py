@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -16,13 +17,14 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 Argument = int | str
 Task = Callable[..., None]
+Job = tuple[str, tuple[Argument, ...]]
 
 
 class Queue(Protocol):
     """Takes jobs. A job may be lost, and is then derived again from the database; it is idempotent."""
 
     def submit(self, task: str, *arguments: Argument) -> None:
-        """Do ``task`` soon; the same job that still waits or runs is not taken twice."""
+        """Do ``task`` soon; the same job that still waits or runs is not taken twice. Never blocks."""
 
     def check(self) -> None:
         """Prove that jobs can be taken. Raises: StoreUnavailable."""
@@ -31,26 +33,81 @@ class Queue(Protocol):
         """Take nothing more, and leave what waits."""
 
 
-class ThreadQueue:
-    """A bounded queue and a few threads, started with the first job (a forked worker starts its own)."""
+@dataclass(frozen=True)
+class Lane:
+    """Tasks that share threads, and so keep nobody waiting but each other."""
 
-    def __init__(self, tasks: Mapping[str, Task], *, threads: int = 4, limit: int = 10_000) -> None:
+    tasks: frozenset[str]
+    threads: int
+
+
+class ThreadQueue:
+    """Bounded queues and a few threads each, started with the first job (a forked worker starts its own).
+
+    Args:
+        threads: for the tasks that no lane has.
+        limit: jobs that may wait in each lane.
+    """
+
+    def __init__(
+        self,
+        tasks: Mapping[str, Task],
+        *,
+        threads: int = 4,
+        lanes: Sequence[Lane] = (),
+        limit: int = 10_000,
+    ) -> None:
         self._tasks = tasks
-        self._threads = threads
+        self._plan = (*lanes, Lane(frozenset(), threads))
         self._limit = limit
         self._renew()
         os.register_at_fork(after_in_child=self._renew)
 
     def _renew(self) -> None:
         """Empty and without threads: a forked child has its parent's jobs, but nobody who does them."""
-        self._waiting: queue.Queue[tuple[str, tuple[Argument, ...]] | None] = queue.Queue(self._limit)
-        self._known: set[tuple[str, tuple[Argument, ...]]] = set()
+        self._lanes = [_Threads(self._do, lane.threads, self._limit) for lane in self._plan]
+
+    def submit(self, task: str, *arguments: Argument) -> None:
+        """See ``Queue``. A full lane drops the job, and says so."""
+        lanes = (threads for lane, threads in zip(self._plan, self._lanes, strict=True) if task in lane.tasks)
+        next(lanes, self._lanes[-1]).submit((task, arguments))
+
+    def check(self) -> None:
+        """See ``Queue``."""
+        if any(threads.full for threads in self._lanes):
+            raise StoreUnavailable("queue", "it is full")
+
+    def close(self) -> None:
+        """See ``Queue``."""
+        for threads in self._lanes:
+            threads.close()
+
+    def _do(self, job: Job) -> None:
+        task, arguments = job
+        try:
+            self._tasks[task](*arguments)
+        except KoscheyError as error:
+            log.warning("job.failed", task=task, arguments=arguments, problem=str(error))
+        except Exception:
+            log.exception("job.crashed", task=task, arguments=arguments)
+
+
+class _Threads:
+    """One lane at work."""
+
+    def __init__(self, do: Callable[[Job], None], threads: int, limit: int) -> None:
+        self._do = do
+        self._threads = threads
+        self._waiting: queue.Queue[Job | None] = queue.Queue(limit)
+        self._known: set[Job] = set()
         self._guard = threading.Lock()
         self._started = False
 
-    def submit(self, task: str, *arguments: Argument) -> None:
-        """See ``Queue``. A full queue drops the job, and says so."""
-        job = (task, arguments)
+    @property
+    def full(self) -> bool:
+        return self._waiting.full()
+
+    def submit(self, job: Job) -> None:
         with self._guard:
             if job in self._known:
                 return
@@ -64,15 +121,9 @@ class ThreadQueue:
         except queue.Full:
             with self._guard:
                 self._known.discard(job)
-            log.warning("job.dropped", task=task, arguments=arguments)
-
-    def check(self) -> None:
-        """See ``Queue``."""
-        if self._waiting.full():
-            raise StoreUnavailable("queue", "it is full")
+            log.warning("job.dropped", task=job[0], arguments=job[1])
 
     def close(self) -> None:
-        """See ``Queue``."""
         with self._guard:
             started, self._started = self._started, True
         if started:
@@ -84,13 +135,8 @@ class ThreadQueue:
 
     def _work(self) -> None:
         while (job := self._waiting.get()) is not None:
-            task, arguments = job
             try:
-                self._tasks[task](*arguments)
-            except KoscheyError as error:
-                log.warning("job.failed", task=task, arguments=arguments, problem=str(error))
-            except Exception:
-                log.exception("job.crashed", task=task, arguments=arguments)
+                self._do(job)
             finally:
                 with self._guard:
                     self._known.discard(job)

@@ -16,13 +16,22 @@ from koschey.stores.locks import Locks
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
+#: Whoever has this lock submits the periodic jobs, a web process or a ``koschey worker``.
+LOCK = "schedule"
+#: Seconds until another process takes over from one that died, at the most.
+TAKE_OVER_SECONDS = 10.0
+
 
 @dataclass(frozen=True)
 class Periodic:
-    """A task without arguments and the seconds between two runs; the first comes after one such time."""
+    """A task without arguments and the seconds between two runs.
+
+    ``first``: seconds from the start to the first run; None: one whole period.
+    """
 
     task: str
     seconds: float
+    first: float | None = None
 
 
 class Schedule:
@@ -32,10 +41,11 @@ class Schedule:
     that process dies. A forked child starts its own.
     """
 
-    def __init__(self, queue: Queue, locks: Locks, periodic: Sequence[Periodic]) -> None:
+    def __init__(self, queue: Queue, locks: Locks, periodic: Sequence[Periodic], *, lock: str = LOCK) -> None:
         self._queue = queue
         self._locks = locks
         self._periodic = periodic
+        self._lock = lock
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -54,16 +64,17 @@ class Schedule:
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
-                with self._locks.hold("schedule", 0.0):
+                with self._locks.hold(self._lock, 0.0):
                     self._lead()
             except KoscheyError:
                 pass  # another process leads, or the database is away
             except Exception:
                 log.exception("schedule.crashed")
-            self._stopped.wait(30.0)
+            self._stopped.wait(TAKE_OVER_SECONDS)
 
     def _lead(self) -> None:
-        due = {entry.task: time.monotonic() + entry.seconds for entry in self._periodic}
+        start = time.monotonic()
+        due = {p.task: start + (p.seconds if p.first is None else p.first) for p in self._periodic}
         while not self._stopped.wait(1.0):
             for entry in self._periodic:
                 if time.monotonic() >= due[entry.task]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy import bindparam, or_, update
+from sqlalchemy import bindparam, func, or_, update
 
 from koschey.errors import (
     Busy,
@@ -28,6 +28,7 @@ from koschey.errors import (
     UpstreamInvalid,
     UpstreamUnavailable,
 )
+from koschey.failpoints import failpoint
 from koschey.services.configuration import SourceConfig
 from koschey.services.following import Download, Follower
 from koschey.stores.blobs import BlobStore
@@ -44,6 +45,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _CHUNK = 256 * 1024
 _POLL = 0.02
+#: How long a verified file may take to get into the store.
+_STORING_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,15 @@ _STORED = (
         _FILES.c.filename == bindparam("_filename"),
         or_(_FILES.c.sha256.is_(None), _FILES.c.sha256 == bindparam("_sha256")),
     )
-    .values(sha256=bindparam("_sha256"), size=bindparam("_size"), stored_at=bindparam("_stored_at"))
+    .values(
+        sha256=bindparam("_sha256"),
+        size=bindparam("_size"),
+        stored_at=bindparam("_stored_at"),
+        due_at=func.coalesce(_FILES.c.due_at, bindparam("_due_at")),
+    )
 )
+#: Seconds until a file that a client fetched is looked into by a sweep, if nobody found a lull before.
+_CHECKED_AFTER = 30
 
 
 class Downloads:
@@ -103,6 +113,24 @@ class Downloads:
                 download.enter()  # for the thread that downloads
                 self._pool(source.id).submit(self._run, download, source)
             return Follower(download)
+
+    def fetch(self, file: FileLook, source: SourceConfig) -> FileLook:
+        """Have a file in the store, by the same one download that clients would share; as it is then.
+
+        Raises:
+            UpstreamError, DigestMismatch: it could not be downloaded.
+            StoreUnavailable: it arrived and could not be stored. Busy: not within the deadline.
+        """
+        follower = self.join(file, source)
+        try:
+            follower.wait_for_end(self._limits.deadline)
+        finally:
+            follower.close()
+        with self._locks.hold(f"file:{file.file_id}", _STORING_SECONDS):
+            stored = self._lookup.file(file.file_id)  # whoever downloads holds the lock until it is recorded
+        if stored is None or stored.stored_at is None or stored.stored_at == file.stored_at:
+            raise StoreUnavailable("files", f"{file.filename} arrived and could not be stored")
+        return stored
 
     def close(self) -> None:
         """Finish nothing more; what runs is left to its deadline."""
@@ -219,12 +247,15 @@ class Downloads:
             UpstreamInvalid: the upstream promises other bytes by now, or the file was forgotten.
         """
         self._store.publish(spooled, sha256, size)
+        failpoint("download.before_record")
         news = {"_id": file.file_id, "_filename": file.filename, "_sha256": sha256, "_size": size}
         listing_changes = file.sha256 != sha256 or file.size != size
         with self._database.transaction() as tx:
             if listing_changes:
                 tx.lock_project(file.project_id)
-            if tx.connection.execute(_STORED, news | {"_stored_at": now()}).rowcount == 0:
+            at = now()
+            times = {"_stored_at": at, "_due_at": at + _CHECKED_AFTER * 1_000_000}
+            if tx.connection.execute(_STORED, news | times).rowcount == 0:
                 raise UpstreamInvalid(file.name, f"{file.filename} is another file by now")
             if listing_changes:
                 tx.raise_serial(file.project_id)

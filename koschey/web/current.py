@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,14 +10,15 @@ from flask import current_app, request
 from sqlalchemy import Engine
 
 from koschey.jobs.lull import Lull
-from koschey.jobs.queue import Queue
+from koschey.jobs.queue import Queue, Task
 from koschey.jobs.schedule import Schedule
 from koschey.services.catalog import Catalog
+from koschey.services.checking import Checking
 from koschey.services.configuration import Configuration
+from koschey.services.explanations import Explanations
 from koschey.services.files import Files
 from koschey.services.health import Health
 from koschey.services.indexes import Indexes
-from koschey.services.inspection import Inspection
 from koschey.services.probe import Probe
 from koschey.services.root_list import RootList
 from koschey.services.usage import Usage
@@ -47,11 +49,14 @@ class Koschey:
     root_list: RootList
     files: Files
     health: Health
-    inspection: Inspection
+    checking: Checking
+    tasks: Mapping[str, Task]
+    """What jobs do, by name."""
     probe: Probe
     schedule: Schedule
     lull: Lull
     usage: Usage
+    explanations: Explanations
     hot_path: HotPath | None
 
     def close(self) -> None:
@@ -61,7 +66,7 @@ class Koschey:
         self.usage.close()
         self.queue.close()
         self.files.close()
-        self.inspection.close()
+        self.checking.close()
         self.client.close()
         self.lookup.close()
         self.engine.dispose()

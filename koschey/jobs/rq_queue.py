@@ -1,0 +1,216 @@
+"""Jobs in Redis, for worker processes (RQ). Whatever Redis loses is derived again from the database.
+
+``redis`` and ``rq`` are imported where they are used: a web worker without Redis never carries them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from koschey.errors import StoreUnavailable
+from koschey.jobs.queue import Argument, Job, Queue
+
+if TYPE_CHECKING:
+    import redis
+    import rq
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: Names of RQ's queues: quick work that concerns everything, and slow work on single files.
+SWEEPS, FILES = "koschey-sweeps", "koschey-files"
+#: What a worker calls with a task's name and arguments.
+RUN = "koschey.jobs.tasks.run"
+#: Seconds that Redis keeps what is known of a failed job, for people; it is in the log as well.
+FAILURE_TTL = 86_400
+_RAN = "koschey:ran:"
+_LONGEST_HANDED = 10_000
+_QUIET_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a task is queued. Times in seconds."""
+
+    queue: str
+    timeout: int
+    """How long a run may take before its process is ended."""
+    ttl: int
+    """How long it may wait; what waits longer is derived again."""
+    slot: float = 0.0
+    """Of a task that runs again and again: one job for each such time, so that no dead one is in the way."""
+
+
+class RqQueue:
+    """Hands jobs over to Redis in a thread of its own, because ``submit`` is called on event loops.
+
+    Without Redis a job is dropped, with one log line in half a minute: the sweeps submit it again.
+
+    Args:
+        local: does what must not hang on a worker: the tasks without terms.
+    """
+
+    def __init__(self, redis_url: str, local: Queue, terms: Mapping[str, Terms]) -> None:
+        self._redis_url = redis_url
+        self._local = local
+        self._terms = terms
+        self._renew()
+        os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        """A forked child shares neither its parent's connections nor its thread."""
+        self._handed: queue.Queue[Job] = queue.Queue(_LONGEST_HANDED)
+        self._client: redis.Redis | None = None
+        self._guard = threading.Lock()
+        self._started = False
+        self._said = -_QUIET_SECONDS
+
+    def submit(self, task: str, *arguments: Argument) -> None:
+        """See ``Queue``."""
+        if task not in self._terms:
+            self._local.submit(task, *arguments)
+            return
+        with self._guard:
+            if not self._started:
+                self._started = True
+                threading.Thread(target=self._hand_over, name="rq", daemon=True).start()
+        try:
+            self._handed.put_nowait((task, arguments))
+        except queue.Full:
+            self._complain(1, "too many wait to be handed over")
+
+    def put(self, task: str, *arguments: Argument) -> bool:
+        """Enqueue a job now; False: the same one waits or runs already. Raises: StoreUnavailable."""
+        import redis
+
+        try:
+            return self._enqueued(self._terms[task], task, arguments)
+        except redis.RedisError as error:
+            raise StoreUnavailable("queue", f"Redis does not answer: {type(error).__name__}") from error
+
+    def drain(self, seconds: float) -> None:
+        """Wait until everything submitted is handed over or dropped, for so many seconds at the most."""
+        with self._handed.all_tasks_done:
+            self._handed.all_tasks_done.wait_for(lambda: not self._handed.unfinished_tasks, seconds)
+
+    def note(self, task: str) -> None:
+        """Record that a task was just done, for ``ran_at``; without Redis nothing is recorded."""
+        import redis
+
+        with contextlib.suppress(redis.RedisError):
+            self.client.set(_RAN + task, repr(time.time()), ex=FAILURE_TTL)
+
+    def ran_at(self, task: str) -> float | None:
+        """When a worker last did a task (seconds since 1970), as far as Redis knows. Raises: RedisError."""
+        said: Any = self.client.get(_RAN + task)
+        return None if said is None else float(said)
+
+    def check(self) -> None:
+        """See ``Queue``."""
+        import redis
+
+        try:
+            with redis.Redis.from_url(self._redis_url, socket_timeout=2, socket_connect_timeout=2) as client:
+                client.ping()
+        except (redis.RedisError, ValueError) as error:
+            raise StoreUnavailable("queue", f"Redis does not answer: {type(error).__name__}") from error
+        self._local.check()
+
+    def close(self) -> None:
+        """See ``Queue``: what was submitted is still handed over, if Redis takes it at once."""
+        self.drain(2.0)
+        self._local.close()
+
+    @property
+    def client(self) -> redis.Redis:
+        """The connection to Redis, opened when it is first used."""
+        import redis
+
+        if self._client is None:
+            self._client = redis.Redis.from_url(
+                self._redis_url, socket_timeout=5, socket_connect_timeout=2, health_check_interval=30
+            )
+        return self._client
+
+    def rq(self, name: str) -> rq.Queue:
+        """One of RQ's queues, without pickle."""
+        import rq
+        from rq.serializers import JSONSerializer
+
+        return rq.Queue(name, connection=self.client, serializer=JSONSerializer)
+
+    def _enqueued(self, terms: Terms, task: str, arguments: tuple[Argument, ...]) -> bool:
+        from rq.exceptions import DuplicateJobError
+        from rq.job import JobStatus
+
+        jobs = self.rq(terms.queue)
+        job_id = job_name(terms, task, arguments, time.time())
+        for _ in range(2):
+            try:
+                jobs.enqueue_call(
+                    RUN,
+                    args=(task, *arguments),
+                    job_id=job_id,
+                    unique=True,
+                    timeout=terms.timeout,
+                    ttl=terms.ttl,
+                    result_ttl=0,
+                    failure_ttl=FAILURE_TTL,
+                    description=job_id,
+                )
+            except DuplicateJobError:
+                known = jobs.fetch_job(job_id)
+                if known is not None and known.get_status() not in (JobStatus.FAILED, JobStatus.STOPPED):
+                    return False
+                if known is not None:
+                    known.delete()  # what failed is no reason not to try again
+            else:
+                return True
+        return False
+
+    def _hand_over(self) -> None:
+        handed = self._handed
+        while True:
+            task, arguments = handed.get()
+            lost = 0
+            try:
+                self.put(task, *arguments)
+            except StoreUnavailable as error:
+                lost = 1 + self._drop_all(handed)
+                self._complain(lost, error.problem)
+            except Exception:
+                log.exception("job.not_queued", task=task, arguments=arguments)
+            finally:
+                for _ in range(lost or 1):
+                    handed.task_done()
+
+    @staticmethod
+    def _drop_all(handed: queue.Queue[Job]) -> int:
+        """What waits would only wait for the next timeout; returns how many those were."""
+        dropped = 0
+        with contextlib.suppress(queue.Empty):
+            while True:
+                handed.get_nowait()
+                dropped += 1
+        return dropped
+
+    def _complain(self, jobs: int, problem: str) -> None:
+        if time.monotonic() - self._said >= _QUIET_SECONDS:
+            self._said = time.monotonic()
+            log.warning("job.dropped", jobs=jobs, problem=problem)
+
+
+def job_name(terms: Terms, task: str, arguments: tuple[Argument, ...], at: float) -> str:
+    """The id of a job: the same for the same job, so that RQ takes it once. ``at``: seconds since 1970."""
+    parts = [task, *map(str, arguments)]
+    if terms.slot:
+        parts.append(str(int(at / terms.slot)))
+    return "-".join(parts)

@@ -1,0 +1,99 @@
+"""What jobs do: each task is one call of a service. Also what RQ's workers call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import structlog
+
+from koschey.domain.names import NormalizedName
+from koschey.errors import KoscheyError
+from koschey.jobs.queue import Argument, Lane, Task
+from koschey.jobs.rq_queue import FILES, SWEEPS, Terms
+from koschey.jobs.schedule import Periodic
+from koschey.services.storage import sweep_spool
+
+if TYPE_CHECKING:
+    from koschey.services.catalog import Catalog
+    from koschey.services.checking import Checking
+    from koschey.services.sweeps import Sweeps
+    from koschey.services.usage import Usage
+    from koschey.stores.blobs import BlobStore
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: Files that are checked at once in a process.
+CHECKING_THREADS = 2
+_SWEEPS = ("release_due", "derive_work", "settle_policies", "refresh_stale")
+#: Slow downloads and long sweeps keep no refresh behind an answer waiting.
+LANES = (Lane(frozenset(["check_file"]), CHECKING_THREADS), Lane(frozenset(_SWEEPS), 2))
+
+#: What the web processes do from time to time when there are no worker processes.
+IN_PROCESS = (
+    Periodic("release_due", 5.0, first=1.0),
+    Periodic("derive_work", 5.0, first=1.0),
+    Periodic("settle_policies", 5.0, first=1.0),
+    Periodic("refresh_stale", 60.0),
+    Periodic("sweep_spool", 600.0),
+    Periodic("sweep_usage", 3600.0),
+)
+#: The same for worker processes.
+IN_WORKERS = (
+    Periodic("release_due", 10.0),
+    Periodic("derive_work", 10.0),
+    Periodic("settle_policies", 10.0),
+    Periodic("refresh_stale", 60.0),
+    Periodic("sweep_spool", 600.0),
+    Periodic("sweep_usage", 3600.0),
+)
+#: What is left to each machine with web processes then: a spool folder is its own.
+ON_EACH_MACHINE = (Periodic("sweep_spool", 600.0),)
+
+
+def make_tasks(
+    catalog: Catalog, checking: Checking, sweeps: Sweeps, usage: Usage, store: BlobStore, file_deadline: float
+) -> dict[str, Task]:
+    """Every task by its name."""
+    return {
+        "check_file": checking.check_file,
+        "release_due": sweeps.release_due,
+        "derive_work": sweeps.derive_work,
+        "settle_policies": sweeps.settle_policies,
+        "refresh_stale": sweeps.refresh_stale,
+        "refresh_page": lambda source_id, name: catalog.refresh(source_id, NormalizedName(name)),
+        "sweep_usage": usage.sweep,
+        "sweep_spool": lambda: sweep_spool(store, file_deadline),
+    }
+
+
+def worker_terms(file_deadline: float) -> dict[str, Terms]:
+    """How Redis gets the tasks that worker processes do.
+
+    ``refresh_page`` is none of them: it is quick, and how fresh a page is must not hang on a worker.
+    """
+    terms = {
+        entry.task: Terms(SWEEPS, timeout=900, ttl=max(30, int(2 * entry.seconds)), slot=entry.seconds)
+        for entry in IN_WORKERS
+    }
+    # The file, the one that it is compared with, and the checks.
+    terms["check_file"] = Terms(FILES, timeout=int(2 * file_deadline) + 900, ttl=900)
+    return terms
+
+
+def run(task: str, *arguments: Argument) -> None:
+    """Do one task; RQ calls this in a worker's child. A failure that is expected is a log line only."""
+    work, done = _installed[-1]
+    try:
+        work[task](*arguments)
+    except KoscheyError as error:
+        log.warning("job.failed", task=task, arguments=arguments, problem=str(error))
+    done(task)
+
+
+_installed: list[tuple[Mapping[str, Task], Callable[[str], None]]] = []
+
+
+def install(tasks: Mapping[str, Task], done: Callable[[str], None]) -> None:
+    """Say what ``run`` does in this process and its children; ``done`` is told after each task."""
+    _installed.append((tasks, done))

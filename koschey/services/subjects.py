@@ -1,0 +1,256 @@
+"""What checks are told about a file besides its bytes: its project, and what came before it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+from sqlalchemy import bindparam, text
+
+from koschey.checks.subject import Contents, Previous, Subject
+from koschey.domain.decisions import canonical
+from koschey.domain.policy import DAY
+from koschey.services.catalog import Catalog
+from koschey.services.configuration import Configuration, IndexConfig
+from koschey.services.gate import Gate
+from koschey.stores.database import Database, now
+from koschey.stores.lookup import FileLook
+
+if TYPE_CHECKING:
+    from koschey.domain.lookalike import Lookalikes
+
+#: A project whose oldest known file is younger may be somebody's look-alike.
+_YOUNG = 90 * DAY
+_USED_DAYS = 30
+_MOST_USED = 1_000
+#: Seconds for which the names that others would like to be mistaken for are remembered.
+_NAMES_FOR = 600.0
+
+
+class Neighbour(NamedTuple):
+    """A file of the same project."""
+
+    id: int
+    filename: str
+    version: str | None
+    sha256: str | None
+    size: int | None
+    upload_time: int | None
+    first_seen: int
+    previous_look: int | None
+    withdrawn_at: int | None
+    checks: str | None
+    provenance_url: str | None
+    provenance_sha256: str | None
+    requires_python: str | None
+
+
+@dataclass
+class _Names:
+    """Well-known names, and when (monotonic seconds) they were read."""
+
+    lookalikes: Lookalikes
+    at: float
+
+
+class Subjects:
+    """Puts together what the checks of a file are given.
+
+    Args:
+        contents: what is in another file, by its id; None when that cannot be had.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        configuration: Configuration,
+        gate: Gate,
+        catalog: Catalog,
+        contents: Callable[[int], Contents | None],
+    ) -> None:
+        self._database = database
+        self._configuration = configuration
+        self._gate = gate
+        self._catalog = catalog
+        self._contents = contents
+        self._names: _Names | None = None
+        self._guard = threading.Lock()
+
+    def subject(self, look: FileLook, path: str, contents: Contents | None, sidecar: str | None) -> Subject:
+        """What the checks of a stored file are given.
+
+        Args:
+            path: where its bytes are on this machine.
+            sidecar: sha256 of the METADATA that its upstream advertises.
+        """
+        with self._database.reading() as session:
+            rows = session.execute(_NEIGHBOURS, {"project": look.project_id}).all()
+        files = [Neighbour(*row) for row in rows]
+        own = next((file for file in files if file.id == look.file_id), None)
+        since = min(
+            (at for f in files for at in (f.upload_time, f.first_seen) if at is not None), default=None
+        )
+        index = self._index(look)
+        return Subject(
+            path=path,
+            filename=look.filename,
+            project=look.name,
+            version=look.version,
+            sha256=look.sha256,
+            digest=look.digest,
+            size=look.size,
+            requires_python=own.requires_python if own else None,
+            metadata_sha256=sidecar,
+            provenance=_has_provenance(look),
+            upload_time=look.upload_time,
+            first_seen=look.first_seen,
+            project_since=since,
+            contents=contents,
+            previous=None if index is None else self._previous(look, files, index),
+            resembles=self._resembled(look.name) if since is None or now() - since < _YOUNG else None,
+            unknown_dependencies=self._unknown(look, index, contents),
+        )
+
+    def _index(self, look: FileLook) -> IndexConfig | None:
+        """The first index in which the file's project has its name."""
+        for index in self._configuration.indexes_of(look.source_id):
+            owner = self._catalog.owning(index.name, look.name, look.project_id)
+            if owner is not None:
+                return owner
+        return None
+
+    def _previous(self, look: FileLook, files: Iterable[Neighbour], index: IndexConfig) -> Previous | None:
+        judge, at = self._gate.judge(index, look.name, look), now()
+        others = [
+            file
+            for file in files
+            if file.version is not None
+            and (look.version is None or canonical(file.version) != canonical(look.version))
+            and judge.verdict(file, at).visible
+        ]
+        release = last_release(look.version, others)
+        if not release:
+            return None
+        file = counterpart(look.filename, release)
+        shown = file or release[0]
+        assert shown.version is not None
+        return Previous(
+            filename=shown.filename,
+            version=shown.version,
+            size=shown.size,
+            upload_time=shown.upload_time,
+            provenance=any(map(_has_provenance, release)),
+            contents=None if file is None else self._contents(file.id),
+        )
+
+    def _resembled(self, name: str) -> str | None:
+        with self._guard:
+            if self._names is None or time.monotonic() - self._names.at > _NAMES_FOR:
+                # Heavy, and wanted for young projects only.
+                from koschey.domain.lookalike import Lookalikes
+                from koschey.domain.widely_used import widely_used
+
+                self._names = _Names(Lookalikes(widely_used() | self._own_names()), time.monotonic())
+            return self._names.lookalikes.resembled_by(name)
+
+    def _own_names(self) -> set[str]:
+        """Names of the company's own projects, and those that are downloaded most here."""
+        used = {"day": now() // DAY - _USED_DAYS, "limit": _MOST_USED}
+        with self._database.reading() as session:
+            own = session.execute(_HOSTED).scalars()
+            return {*own, *session.execute(_MOST_DOWNLOADED, used).scalars()}
+
+    def _unknown(
+        self, look: FileLook, index: IndexConfig | None, contents: Contents | None
+    ) -> tuple[str, ...]:
+        names = required_names(contents.requires_dist) if contents else set()
+        if not names or index is None:
+            return ()
+        from koschey.domain.widely_used import widely_used  # wanted for files with dependencies only
+
+        names -= widely_used() | {look.name}
+        sources = [source.id for source in index.sources]
+        with self._database.reading() as session:
+            known = session.execute(_PRESENT, {"names": sorted(names), "sources": sources}).scalars()
+            return tuple(sorted(names.difference(known)))
+
+
+def last_release(version: str | None, files: Sequence[Neighbour]) -> list[Neighbour]:
+    """The files of the newest version older than ``version``, else of the newest (PEP 440)."""
+    by_version: dict[Version, list[Neighbour]] = {}
+    for file in files:
+        if (parsed := _parsed(file.version)) is not None:
+            by_version.setdefault(parsed, []).append(file)
+    if not by_version:
+        return []
+    own = _parsed(version)
+    older = [other for other in by_version if own is not None and other < own]
+    return by_version[max(older or by_version)]
+
+
+def counterpart(filename: str, release: Iterable[Neighbour]) -> Neighbour | None:
+    """The file of a release to compare with: of the same kind, and with the same tags where there is one."""
+    kind, tags = _kind(filename), _tags(filename)
+    alike = [file for file in release if _kind(file.filename) == kind]
+    return max(
+        alike, key=lambda f: (_tags(f.filename) == tags, _tags(f.filename)[-1:] == tags[-1:]), default=None
+    )
+
+
+def required_names(requirements: Iterable[str]) -> set[str]:
+    """Normalised names of dependencies that no extra brings in; what cannot be read is left out."""
+    # Not wanted by a web process that never checks.
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    names = set()
+    for requirement in requirements:
+        try:
+            parsed = Requirement(requirement)
+        except InvalidRequirement:
+            continue
+        if parsed.marker is None or "extra" not in str(parsed.marker):
+            names.add(str(canonicalize_name(parsed.name)))
+    return names
+
+
+def _parsed(version: str | None) -> Version | None:
+    try:
+        return None if version is None else Version(version)
+    except InvalidVersion:
+        return None
+
+
+def _kind(filename: str) -> str:
+    """The ending; all sdists are of one kind."""
+    ending = filename.rpartition(".")[2].lower()
+    return "sdist" if ending in ("gz", "zip", "bz2", "xz", "tgz", "tbz2", "z", "tar") else ending
+
+
+def _tags(filename: str) -> list[str]:
+    """Python, ABI and platform tags of a wheel; of anything else none."""
+    return filename[:-4].split("-")[-3:] if filename.endswith(".whl") else []
+
+
+def _has_provenance(file: Neighbour | FileLook) -> bool:
+    return file.provenance_url is not None or file.provenance_sha256 is not None
+
+
+_NEIGHBOURS = text(
+    f"SELECT {', '.join(Neighbour._fields)} FROM file WHERE project_id = :project ORDER BY id"  # noqa: S608 - our own names
+)
+_HOSTED = text(
+    "SELECT p.name FROM project p JOIN source s ON s.id = p.source_id "
+    "WHERE s.kind = 'hosted' AND p.state = 'present'"
+)
+_MOST_DOWNLOADED = text(
+    "SELECT p.name FROM download d JOIN file f ON f.id = d.file_id JOIN project p ON p.id = f.project_id "
+    "WHERE d.day >= :day GROUP BY p.name ORDER BY sum(d.count) DESC LIMIT :limit"
+)
+_PRESENT: Any = text(
+    "SELECT name FROM project WHERE state = 'present' AND name IN :names AND source_id IN :sources"
+).bindparams(bindparam("names", expanding=True), bindparam("sources", expanding=True))
