@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class KoscheyError(Exception):
     """Base of every error that Koschey raises on purpose; its text is safe to show to a user."""
@@ -28,12 +30,16 @@ class RequestInvalid(KoscheyError):
 
 
 class NotFound(KoscheyError):
-    """Nothing of that name is here: ``kind`` is one word (project, file, index), ``name`` what was asked."""
+    """Nothing of that name is here: ``kind`` is one word (project, file, index), ``name`` what was asked.
 
-    def __init__(self, kind: str, name: str) -> None:
+    ``known`` names what is here and comes near.
+    """
+
+    def __init__(self, kind: str, name: str, known: Sequence[str] = ()) -> None:
         self.kind = kind
         self.name = name
-        super().__init__(f"no {kind} {name!r} here")
+        self.known = tuple(known)
+        super().__init__(f"no {kind} {name!r} here" + (f"; there is {', '.join(known)}" if known else ""))
 
 
 class Conflict(KoscheyError):
@@ -43,16 +49,31 @@ class Conflict(KoscheyError):
 class FileHidden(KoscheyError):
     """A file exists and is not visible.
 
-    ``reason`` is the verdict in one sentence; ``index``, ``project`` (normalised) and ``version`` say where
-    to read more.
+    ``reason`` is the verdict in one sentence, ``state`` and ``rule`` the same for machines; it ends by itself
+    at ``clears_at`` (microseconds since 1970; None: by an event). ``index``, ``project`` (normalised) and
+    ``version`` say where to read more.
     """
 
-    def __init__(self, filename: str, reason: str, *, index: str, project: str, version: str | None) -> None:
+    def __init__(
+        self,
+        filename: str,
+        reason: str,
+        *,
+        index: str,
+        project: str,
+        version: str | None,
+        state: str,
+        rule: str,
+        clears_at: int | None,
+    ) -> None:
         self.filename = filename
         self.reason = reason
         self.index = index
         self.project = project
         self.version = version
+        self.state = state
+        self.rule = rule
+        self.clears_at = clears_at
         super().__init__(f"{filename}: {reason}")
 
 

@@ -81,6 +81,7 @@ class Settings:
     public_url: str = _setting(
         "", "Scheme, host and path prefix that clients use; empty: taken from each request."
     )
+    contact: str = _setting("", "Whom to ask about the quarantine, a text or URL; explanations show it.")
     trusted_proxies: int = _setting(
         0, "How many reverse proxies stand in front; X-Forwarded-* of so many hops is believed."
     )

@@ -73,6 +73,13 @@ def moment(at: Microseconds, now: Microseconds) -> str:
     return f"{shown:%Y-%m-%d}" if abs(at - now) > 2 * DAY else f"{shown:%Y-%m-%d %H:%M:%S} UTC"
 
 
+def iso(at: Microseconds | None) -> str | None:
+    """A time for machines (RFC 3339, UTC), or None for none."""
+    if at is None:
+        return None
+    return (_EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
 def age(span: Microseconds) -> str:
     """How long, in the largest whole unit."""
     for unit, name in ((DAY, "day"), (_HOUR, "hour"), (_MINUTE, "minute")):

@@ -61,6 +61,8 @@ class _Own(msgspec.Struct, frozen=True):
     """What Koschey adds under a key of its own (PEP 691: they begin with an underscore)."""
 
     hidden: int
+    why: str
+    """URL of the page that explains the hidden ones."""
     record: str
 
 
@@ -133,6 +135,7 @@ def _project_json(page: ProjectPage, listed: tuple[ListedFile, ...], base_url: s
             files=files,
             own=_Own(
                 hidden=page.hidden + len(page.files) - len(listed),
+                why=f"{base_url}/why/{name}",
                 record="{url}.record.json",
             ),
         )

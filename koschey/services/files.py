@@ -7,14 +7,13 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import structlog
 from sqlalchemy import ColumnElement, true, update
 
-from koschey.domain.explanation import sentence
+from koschey.domain.explanation import iso, sentence
 from koschey.domain.provenance import provenance_problem
 from koschey.domain.quarantine import Verdict
 from koschey.errors import BlobMissing, FileHidden, NotFound, StoreUnavailable, UpstreamInvalid
@@ -183,9 +182,9 @@ class Files:
                 "upstream": source.name if source.endpoint else None,
                 "upstream_url": without_userinfo(row.url).partition("?")[0] if row.url else None,
                 "upstream_serial": project.upstream_serial,
-                "upload_time": _iso(row.upload_time),
-                "first_seen": _iso(row.first_seen),
-                "fetched_at": _iso(row.stored_at),
+                "upload_time": iso(row.upload_time),
+                "first_seen": iso(row.first_seen),
+                "fetched_at": iso(row.stored_at),
                 "verdict": {"state": verdict.state, "reason": words},
             }
 
@@ -198,7 +197,14 @@ class Files:
                 if not verdict.visible:
                     log.info("file.hidden", filename=look.filename, index=index.name, reason=words)
                     raise FileHidden(
-                        look.filename, words, index=index.name, project=look.name, version=look.version
+                        look.filename,
+                        words,
+                        index=index.name,
+                        project=look.name,
+                        version=look.version,
+                        state=verdict.state,
+                        rule=verdict.rule,
+                        clears_at=verdict.until,
                     )
                 return look
         self._configuration.index(index_name)
@@ -302,9 +308,3 @@ _PROVENANCE = _Document(
     replaceable=true(),
     values=lambda digest: {"provenance_sha256": digest},
 )
-
-
-def _iso(at: int | None) -> str | None:
-    if at is None:
-        return None
-    return datetime.fromtimestamp(at / 1e6, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -6,6 +6,7 @@ written every few seconds by a thread of its own, and at the end. A crash loses 
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import time
@@ -86,6 +87,7 @@ class Usage:
             crowded = len(self._counts) * 2 > self._limit
             if not self._started and not self._closed:
                 self._started = True
+                atexit.register(self.close)  # a server that is not ours ends without closing the application
                 threading.Thread(target=self._run, name="usage", daemon=True).start()
         if crowded:
             self._wake.set()

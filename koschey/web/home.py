@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flask import Blueprint, Response, make_response, render_template
+from flask import Blueprint, Response
 
 from koschey.web.current import base_url, koschey
+from koschey.web.people import html_page
 
 
 def blueprint(static_folder: Path) -> Blueprint:
@@ -19,12 +20,6 @@ def blueprint(static_folder: Path) -> Blueprint:
             {"name": index.name, "url": f"{base_url(index.prefix)}/simple/"}
             for index in koschey().configuration.indexes()
         ]
-        answer = make_response(render_template("home.html", indexes=indexes))
-        answer.headers["Cache-Control"] = "no-store"
-        answer.headers["Content-Security-Policy"] = (
-            "default-src 'none'; style-src 'self'; "
-            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-        )
-        return answer
+        return html_page("home.html", indexes=indexes)
 
     return bp

@@ -10,10 +10,13 @@ from http import HTTPStatus
 
 import msgspec
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g
 from werkzeug.exceptions import HTTPException
 
 from koschey import errors
+from koschey.domain.explanation import iso
+from koschey.web.people import html_page, prefers_html, reason_phrase
+from koschey.web.why import why_url
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -32,6 +35,7 @@ STATUSES: tuple[tuple[type[errors.KoscheyError], HTTPStatus], ...] = (
     (errors.KoscheyError, HTTPStatus.INTERNAL_SERVER_ERROR),
 )
 _RETRY_AFTER_SECONDS = 5
+_PROBLEM = "application/problem+json"
 
 
 class Problem(msgspec.Struct, omit_defaults=True):
@@ -43,6 +47,15 @@ class Problem(msgspec.Struct, omit_defaults=True):
     request_id: str = ""
 
 
+class HiddenProblem(Problem, omit_defaults=True):
+    """Why a file may not be had, with where to read more (``help_url``) and when it ends by itself."""
+
+    help_url: str = ""
+    state: str = ""
+    rule: str = ""
+    clears_at: str | None = None
+
+
 def status_of(error: errors.KoscheyError) -> HTTPStatus:
     """The status that an error becomes."""
     return next(status for kind, status in STATUSES if isinstance(error, kind))
@@ -51,11 +64,11 @@ def status_of(error: errors.KoscheyError) -> HTTPStatus:
 def problem_answer(status: HTTPStatus, detail: str) -> Response:
     """An answer that says the same in the reason phrase, in problem+json, or in plain text for browsers."""
     request_id = g.get("request_id", "")
-    if _prefers_text():
+    if prefers_html():
         body, content_type = f"{status.phrase}: {detail}\n".encode(), "text/plain; charset=utf-8"
     else:
         problem = Problem(title=status.phrase, status=status.value, detail=detail, request_id=request_id)
-        body, content_type = msgspec.json.encode(problem), "application/problem+json"
+        body, content_type = msgspec.json.encode(problem), _PROBLEM
     answer = Response(body, content_type=content_type)
     answer.status = f"{status.value} {reason_phrase(detail)}"
     answer.headers["Cache-Control"] = "no-store"
@@ -65,14 +78,33 @@ def problem_answer(status: HTTPStatus, detail: str) -> Response:
     return answer
 
 
-def reason_phrase(text: str) -> str:
-    """Text fit for a status line (RFC 9112 section 4): latin-1 without control characters, not too long."""
-    printable = "".join(character if character.isprintable() else " " for character in text)
-    return printable.encode("latin-1", "replace").decode("latin-1")[:400].strip() or "Error"
+def hidden_answer(error: errors.FileHidden) -> Response:
+    """403 for a file that is not visible: the sentence in the reason phrase, and where to read more."""
+    status = HTTPStatus.FORBIDDEN
+    help_url = why_url(error.index, error.project, error.version)
+    if prefers_html():
+        answer = html_page("why_hidden.html", error=error, clears_at=iso(error.clears_at), help_url=help_url)
+    else:
+        problem = HiddenProblem(
+            title=status.phrase,
+            status=status.value,
+            detail=str(error),
+            request_id=g.get("request_id", ""),
+            help_url=help_url,
+            state=error.state,
+            rule=error.rule,
+            clears_at=iso(error.clears_at),
+        )
+        answer = Response(msgspec.json.encode(problem), content_type=_PROBLEM)
+        answer.headers["Cache-Control"] = "no-store"
+    answer.status = f"{status.value} {reason_phrase(error.reason)}"
+    answer.headers["Vary"] = "Accept"
+    return answer
 
 
 def init_app(app: Flask) -> None:
     """Register the table with the application."""
+    app.register_error_handler(errors.FileHidden, hidden_answer)
     app.register_error_handler(errors.KoscheyError, _koschey_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
@@ -105,8 +137,3 @@ def _unexpected(error: Exception) -> Response:
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "Koschey failed in a way that nobody foresaw; the log has it by its id",
     )
-
-
-def _prefers_text() -> bool:
-    accept = request.headers.get("Accept", "")
-    return "text/html" in accept and "json" not in accept

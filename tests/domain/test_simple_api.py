@@ -61,7 +61,7 @@ def test_a_json_page_says_what_it_is() -> None:  # A22, A23, A26, A45, A49
     assert page["meta"] == {"api-version": "1.4", "_last-serial": 120}
     assert page["name"] == "foo-bar"
     assert page["project-status"] == {"status": "active"}
-    assert page["_koschey"] == {"hidden": 3, "record": "{url}.record.json"}
+    assert page["_koschey"] == {"hidden": 3, "why": f"{BASE}/why/foo-bar", "record": "{url}.record.json"}
     assert set(page) == {"meta", "name", "project-status", "versions", "files", "_koschey"}
 
 
