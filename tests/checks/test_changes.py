@@ -247,6 +247,12 @@ def test_sizes_are_compared_on_one_platform_only():
         assert outcome(size, size=99 * MIB, filename=linux, previous=before | {"filename": other}) is expected
 
 
+def test_the_size_of_an_sdist_is_not_compared_with_that_of_a_wheel():
+    wheel = {"size": MIB, "filename": WHEEL.format("1.0")}
+    assert outcome(size, size=99 * MIB, filename=SDIST, previous=wheel) is PASS
+    assert outcome(size, size=99 * MIB, filename=SDIST, previous={"size": MIB}) is FAIL
+
+
 def test_a_size_that_nobody_promised_is_measured(tmp_path):
     path = tmp_path / "acme.whl"
     path.write_bytes(bytes(2 * MIB))
