@@ -16,10 +16,14 @@ from sqlalchemy.orm import Session
 from koschey.domain.policy import hold_days_problem
 from koschey.errors import Conflict, NotFound, RequestInvalid
 from koschey.services.configuration import MAIN
+from koschey.services.holds import held_counter
+from koschey.services.removal import forget_holds, take_back
 from koschey.stores.database import CONFIGURATION, Database, Transaction, now
 from koschey.stores.models import (
     Counter,
+    DecisionRow,
     File,
+    Hold,
     IndexRow,
     IndexSource,
     PolicyRow,
@@ -148,6 +152,9 @@ class Indexes:
                 )
             before = _masked(row)
             projects = select(Project.id).where(Project.source_id == row.id)
+            tx.session.execute(projects.order_by(Project.id).with_for_update())
+            forget_holds(tx, Hold.project_id.in_(projects))
+            take_back(tx, DecisionRow.source == name, actor, f"upstream {name} was removed")
             tx.session.execute(delete(File).where(File.project_id.in_(projects)))
             tx.session.execute(delete(Project).where(Project.source_id == row.id))
             tx.session.execute(delete(IndexSource).where(IndexSource.source_id == row.id))
@@ -175,6 +182,7 @@ class Indexes:
         """Change the order of sources, the days of hold, or both. Raises: NotFound, RequestInvalid."""
         with self._database.transaction() as tx:
             index = _index_row(tx.session, name)
+            raise_policy_versions(tx, [index.id])
             rows = _sources_of(tx.session, index)
             rule = _own_rule(tx.session, index)
             before = f"{_names(rows)}; {rule.hold_days:g} days"
@@ -183,7 +191,6 @@ class Indexes:
                 _set_sources(tx.session, index, rows)
             if hold_days is not None:
                 rule.hold_days = checked_days(hold_days)
-            index.policy_version += 1
             tx.touch_configuration()
             after = f"{_names(rows)}; {rule.hold_days:g} days"
             tx.record("index.edit", actor=actor, subject=name, before=before, after=after)
@@ -193,8 +200,11 @@ class Indexes:
         if name == MAIN:
             raise Conflict("the index main cannot be removed: /simple/ is its address")
         with self._database.transaction() as tx:
-            index = _index_row(tx.session, name)
+            index = _index_row(tx.session, name, locked=True)  # nobody decides anything for it from here on
             before = _names(_sources_of(tx.session, index))
+            take_back(tx, DecisionRow.index == name, actor, f"index {name} was removed")
+            counters = (held_counter(index.id), f"settling:{index.id}")
+            tx.session.execute(delete(Counter).where(Counter.name.in_(counters)))
             tx.session.execute(delete(IndexSource).where(IndexSource.index_id == index.id))
             tx.session.delete(index)
             tx.touch_configuration()
@@ -348,8 +358,24 @@ def _sources_of(session: Session, index: IndexRow) -> list[Source]:
     )
 
 
-def _index_row(session: Session, name: str) -> IndexRow:
-    row = session.scalar(select(IndexRow).where(IndexRow.name == name))
+def raise_policy_versions(tx: Transaction, index_ids: Sequence[int]) -> None:
+    """Say that what the verdicts of those indexes hang on changes; others who change it wait.
+
+    Call it before the change, and ``touch_configuration`` after it.
+    """
+    locked = select(IndexRow.id).where(IndexRow.id.in_(index_ids)).order_by(IndexRow.id)
+    tx.session.execute(locked.with_for_update(key_share=True))
+    tx.session.execute(
+        update(IndexRow)
+        .where(IndexRow.id.in_(index_ids))
+        .values(policy_version=IndexRow.policy_version + 1)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _index_row(session: Session, name: str, *, locked: bool = False) -> IndexRow:
+    query = select(IndexRow).where(IndexRow.name == name)
+    row = session.scalar(query.with_for_update() if locked else query)
     if row is None:
         raise NotFound("index", name)
     return row
@@ -370,7 +396,10 @@ def _upstream_row(session: Session, name: str) -> Source:
 
 
 def _new_index(tx: Transaction, name: str, hold_days: float) -> IndexRow:
-    index = IndexRow(name=name, created_at=now())
+    configuration = tx.session.scalar(select(Counter.value).where(Counter.name == CONFIGURATION)) or 0
+    # Above those of any index before it: what is remembered of one that had its name or id is not its own.
+    # What is known of its sources is settled behind: 0 is a version that none has.
+    index = IndexRow(name=name, created_at=now(), policy_version=configuration + 1, settled_version=0)
     tx.session.add(index)
     tx.session.flush()
     tx.session.add(PolicyRow(index_id=index.id, pattern="*", hold_days=checked_days(hold_days)))

@@ -421,6 +421,7 @@ def known_project(tx: Transaction, source_id: int, name: str) -> Known | None:
 
 def new_project(tx: Transaction, *, name: str, **values: Any) -> tuple[int, bool]:
     """Insert a project; returns its id, and whether anything was decided about its name before."""
+    tx.lock_name(name)  # who decides about it at this moment finds no row to mark
     decided = tx.connection.execute(_DECIDED, {"name": name}).first() is not None
     row = values | {"name": name, "decided": decided}
     return int(tx.connection.execute(_NEW_PROJECT, row).scalar_one()), decided

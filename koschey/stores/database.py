@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Connection, Engine, bindparam, event, select, update
+from sqlalchemy import Connection, Engine, bindparam, event, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -83,6 +83,8 @@ _NEXT_SERIAL = (
     .values(value=_COUNTERS.c.value + 1)
     .returning(_COUNTERS.c.value)
 )
+#: Of two numbers: the locks of ``koschey.stores.locks`` have one.
+_LOCK_NAME = text("SELECT pg_advisory_xact_lock(1, hashtext(:name))")
 _LOCK_PROJECT = select(_PROJECTS.c.id).where(_PROJECTS.c.id == bindparam("_id")).with_for_update()
 _RAISE_SERIAL = (
     update(_PROJECTS)  # type: ignore[arg-type]
@@ -111,6 +113,15 @@ class Transaction:
         if self.serial is None:
             self.serial = self.connection.execute(_NEXT_SERIAL).scalar_one()
         return self.serial
+
+    def lock_name(self, name: str) -> None:
+        """Keep others from making a project of that name, and from deciding about it, until the commit.
+
+        For who must know what there is of a name: a row that is not there yet cannot be locked. It comes
+        before the locks of projects. On SQLite a transaction writes alone.
+        """
+        if self.connection.dialect.name == "postgresql":
+            self.connection.execute(_LOCK_NAME, {"name": name})
 
     def lock_project(self, project_id: int) -> bool:
         """Keep other writers off a project and its files until the commit; False: there is none of that id.
