@@ -13,6 +13,8 @@ _COMMANDS = {
     "index": "indexes",
     "serve": "serve",
     "upstream": "upstreams",
+    "worker": "worker",
+    "why": "why",
 }
 
 

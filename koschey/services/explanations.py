@@ -178,6 +178,9 @@ class Explanations:
         names = {file.filename for v in versions for file, _ in case.releases[v]}
         spellings = {canonical(version) for version in versions}
         decisions = [d for d in case.decisions if any(_covers(d, s, names) for s in spellings)]
+        if not versions:
+            words = f"no known version of {name} matches"
+            return self._explanation(case, [], (), decisions, sentence=words, near=tuple(case.versions[:3]))
         return self._explanation(case, list(versions), self._words(case, files), decisions)
 
     def _case(self, index_name: str, name: NormalizedName) -> _Case:
