@@ -19,8 +19,10 @@ from koschey.jobs.queue import Queue, Task, ThreadQueue
 from koschey.jobs.rq_queue import RqQueue
 from koschey.jobs.schedule import LOCK, Schedule
 from koschey.services.arrivals import Arrivals
+from koschey.services.audit import Audit
 from koschey.services.catalog import Catalog, Freshness
 from koschey.services.checking import Checking
+from koschey.services.closure import Closure
 from koschey.services.configuration import Configuration
 from koschey.services.contents import StoredFiles
 from koschey.services.downloads import DownloadLimits, Downloads
@@ -31,14 +33,19 @@ from koschey.services.gate import Gate
 from koschey.services.health import Health
 from koschey.services.holds import Holds
 from koschey.services.indexes import Indexes
+from koschey.services.metrics import Metrics
 from koschey.services.mirror import Mirror
 from koschey.services.pages import PageCache
+from koschey.services.policies import Policies
 from koschey.services.probe import Probe
+from koschey.services.requirements import Requirements
+from koschey.services.review import Review
 from koschey.services.root_list import RootList
 from koschey.services.settling import Settling
 from koschey.services.subjects import Subjects
 from koschey.services.sweeps import Sweeps
 from koschey.services.usage import Usage
+from koschey.services.waiting import Waiting
 from koschey.settings import Settings
 from koschey.stores import schema
 from koschey.stores.database import Database, db, engine_options, tune
@@ -46,7 +53,7 @@ from koschey.stores.locks import Locks, make_locks
 from koschey.stores.lookup import Lookup
 from koschey.stores.open import open_store
 from koschey.upstream.client import UpstreamClient
-from koschey.web import files, health, home, problems, requests, simple, why
+from koschey.web import files, health, home, metrics, problems, requests, simple, why
 from koschey.web.current import Koschey
 from koschey.web.hot_path import HotPath
 
@@ -114,7 +121,7 @@ def _flask(settings: Settings) -> Flask:
     db.init_app(app)
     requests.init_app(app)
     problems.init_app(app)
-    for blueprint in (home.blueprint(_beside("static")), simple.bp, files.bp, why.bp, health.bp):
+    for blueprint in (home.blueprint(_beside("static")), simple.bp, files.bp, why.bp, health.bp, metrics.bp):
         app.register_blueprint(blueprint)
     return app
 
@@ -268,12 +275,19 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         root_list=RootList(database, configuration, page_cache),
         files=files_service,
         health=Health(health_checks),
+        locks=locks,
         checking=checking,
         tasks=tasks,
         schedule=schedule,
         lull=lull,
         usage=usage,
         explanations=Explanations(database, gate, catalog, contact=settings.contact),
+        metrics=Metrics(database, configuration),
+        review=Review(database, configuration, holds),
+        closure=Closure(database, configuration, Requirements(database, store)),
+        waiting=Waiting(database, configuration),
+        policies=Policies(database, configuration),
+        audit=Audit(database),
         probe=Probe(configuration, client, deadline=settings.page_deadline),
         hot_path=hot_path if settings.hot_path else None,
     )

@@ -47,6 +47,10 @@ IN_WORKERS = (
     Periodic("sweep_spool", 600.0),
     Periodic("sweep_usage", 3600.0),
 )
+#: All of them for one run, each before what goes on with what it found.
+IN_ORDER = (
+    "settle_policies", "refresh_stale", "release_due", "derive_work", "sweep_usage", "sweep_spool"
+)  # fmt: skip
 #: What is left to each machine with web processes then: a spool folder is its own.
 ON_EACH_MACHINE = (Periodic("sweep_spool", 600.0),)
 

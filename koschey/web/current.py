@@ -12,19 +12,26 @@ from sqlalchemy import Engine
 from koschey.jobs.lull import Lull
 from koschey.jobs.queue import Queue, Task
 from koschey.jobs.schedule import Schedule
+from koschey.services.audit import Audit
 from koschey.services.catalog import Catalog
 from koschey.services.checking import Checking
+from koschey.services.closure import Closure
 from koschey.services.configuration import Configuration
 from koschey.services.explanations import Explanations
 from koschey.services.files import Files
 from koschey.services.health import Health
 from koschey.services.indexes import Indexes
+from koschey.services.policies import Policies
+from koschey.services.metrics import Metrics
 from koschey.services.probe import Probe
+from koschey.services.review import Review
 from koschey.services.root_list import RootList
 from koschey.services.usage import Usage
+from koschey.services.waiting import Waiting
 from koschey.settings import Settings
 from koschey.stores.blobs import BlobStore
 from koschey.stores.database import Database
+from koschey.stores.locks import Locks
 from koschey.stores.lookup import Lookup
 from koschey.upstream.client import UpstreamClient
 
@@ -49,14 +56,21 @@ class Koschey:
     root_list: RootList
     files: Files
     health: Health
+    locks: Locks
     checking: Checking
     tasks: Mapping[str, Task]
     """What jobs do, by name."""
+    review: Review
+    closure: Closure
+    waiting: Waiting
+    policies: Policies
+    audit: Audit
     probe: Probe
     schedule: Schedule
     lull: Lull
     usage: Usage
     explanations: Explanations
+    metrics: Metrics
     hot_path: HotPath | None
 
     def close(self) -> None:
