@@ -68,7 +68,7 @@ def _required(requires_dist: Iterable[str]) -> dict[str, set[str]]:
             needed.setdefault(text.strip(), set())
             continue
         # A marker's parts are no public interface; a test holds on to their form.
-        if requirement.marker is not None and _wants_extra(requirement.marker._markers):
+        if requirement.marker is not None and _holds_nowhere(requirement.marker._markers):
             continue
         urls = needed.setdefault(canonicalize_name(requirement.name), set())
         if requirement.url:
@@ -76,8 +76,8 @@ def _required(requires_dist: Iterable[str]) -> dict[str, set[str]]:
     return needed
 
 
-def _wants_extra(parts: list[Any]) -> bool:
-    """Whether a marker holds only where an extra was asked for, whatever the machine.
+def _holds_nowhere(parts: list[Any]) -> bool:
+    """Whether a marker holds on no machine with a living Python, unless an extra was asked for.
 
     A mention of an extra is not enough: ``extra == "x" or python_version > "3"`` holds without one.
     """
@@ -88,14 +88,26 @@ def _wants_extra(parts: list[Any]) -> bool:
         elif part != "and":
             branches[-1].append(part)
     return all(
-        any(_wants_extra(part) if isinstance(part, list) else _is_extra(*part) for part in branch)
+        any(_holds_nowhere(part) if isinstance(part, list) else _is_out(*part) for part in branch)
         for branch in branches
     )
 
 
-def _is_extra(left: Any, operator: Any, right: Any) -> bool:
-    """Whether a comparison is ``extra == "x"``, either way round; an empty one holds without extras."""
-    if type(left) is type(right) or operator.value != "==":
+def _is_out(left: Any, operator: Any, right: Any) -> bool:
+    """Whether a comparison is ``extra == "x"``, either way round, or ``python_version < "3"``."""
+    if type(left) is type(right):
         return False
-    variable, value = (left, right) if type(left).__name__ == "Variable" else (right, left)
-    return bool(variable.value == "extra" and value.value != "")
+    reversed_ = type(right).__name__ == "Variable"
+    variable, value = (right.value, left.value) if reversed_ else (left.value, right.value)
+    if variable == "extra":
+        return bool(operator.value == "==" and value != "")  # an empty one holds without extras
+    if variable not in ("python_version", "python_full_version") or reversed_:
+        return False
+    return (operator.value, value) in _OUTDATED
+
+
+#: Of Python 2, as packages write it. The same in other words counts as needed.
+_OUTDATED = frozenset(
+    [("<", "3"), ("<", "3.0")]
+    + [(operator, version) for operator in ("<", "<=", "==") for version in ("2.6", "2.7")]
+)

@@ -55,6 +55,18 @@ _LOADED_UNASKED = frozenset(
         "xonsh.xontribs",
     ]
 )
+#: Groups whose entries only say where files are, for whoever asks for them by name.
+_HARMLESS = frozenset(
+    [
+        "cmake.module",
+        "cmake.prefix",
+        "cmake.root",
+        "pkg_config",
+        "sphinx.html_themes",
+        "validate_pyproject.multi_schema",
+        "validate_pyproject.tool_schema",
+    ]
+)
 _WINDOWS_ENDING = re.compile(r"\.(?:exe|cmd|bat|com|ps1|pyw?)\Z")
 #: ``python3.12`` and ``pip3`` are run in place of ``python`` and ``pip``.
 _NUMBERED = re.compile(r"(python|pythonw|pip|pypy)\d+(?:\.\d+)*t?")
@@ -81,13 +93,9 @@ def check(subject: Subject) -> Finding:
 
 
 def _compared(new: list[str], before: Contents, version: str) -> Finding:
-    """Another plug-in for a tool that it had one for already is news; all else new is for a reviewer."""
-    groups = {entry.partition(":")[0] for entry in before.entry_points}
-    further = [
-        entry
-        for entry in new
-        if (group := entry.partition(":")[0]) in groups and group not in _COMMANDS | _LOADED_UNASKED
-    ]
+    """One more plug-in for a tool that it had one for already is news; all else new is for a reviewer."""
+    groups = {entry.partition(":")[0] for entry in before.entry_points} - _COMMANDS - _LOADED_UNASKED
+    further = [entry for entry in new if entry.partition(":")[0] in groups | _HARMLESS]
     grave = [_label(entry) for entry in new if entry not in further]
     if grave:
         return Finding(_NAME, Outcome.FAIL, f"{named(grave)}: new, {version} did not have that")
