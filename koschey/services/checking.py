@@ -170,7 +170,7 @@ class Checking:
         except Unreadable as error:
             # The checks that would look at the contents have none: they have not passed.
             log.warning("file.no_metadata", filename=look.filename, problem=error.problem)
-            subject = self._subjects.subject(look, str(file.path), None, self._promised(look))
+            subject = self._subjects.subject(look, str(file.path), None, self._promised(look), compared=False)
             asked = [check for check in checks if check.name in BASIC]
             findings = self._examiner.check(subject, asked)
             unasked = [
@@ -179,7 +179,11 @@ class Checking:
                 if check.name not in BASIC
             ]
             return _Examined([*findings, *unasked], None, None, error.crashed or _any_error(findings))
-        subject = self._subjects.subject(look, str(file.path), contents, self._promised(look))
+        # A file that is compared makes another one be read, and perhaps fetched: not for basic checks, or
+        # one new release would bring in the whole past of its project.
+        compared = any(check.name not in BASIC for check in checks)
+        promised = self._promised(look)
+        subject = self._subjects.subject(look, str(file.path), contents, promised, compared=compared)
         findings = self._examiner.check(subject, checks)
         metadata = None
         if look.filename.endswith(".whl") and out.is_file():

@@ -81,12 +81,15 @@ class Subjects:
         self._names: _Names | None = None
         self._guard = threading.Lock()
 
-    def subject(self, look: FileLook, path: str, contents: Contents | None, sidecar: str | None) -> Subject:
+    def subject(
+        self, look: FileLook, path: str, contents: Contents | None, sidecar: str | None, *, compared: bool
+    ) -> Subject:
         """What the checks of a stored file are given.
 
         Args:
             path: where its bytes are on this machine.
             sidecar: sha256 of the METADATA that its upstream advertises.
+            compared: whether a check compares it with what came before.
         """
         with self._database.reading() as session:
             rows = session.execute(_NEIGHBOURS, {"project": look.project_id}).all()
@@ -95,7 +98,7 @@ class Subjects:
         since = min(
             (at for f in files for at in (f.upload_time, f.first_seen) if at is not None), default=None
         )
-        index = self._index(look)
+        index = self._index(look) if compared else None
         return Subject(
             path=path,
             filename=look.filename,
