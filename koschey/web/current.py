@@ -21,8 +21,8 @@ from koschey.services.explanations import Explanations
 from koschey.services.files import Files
 from koschey.services.health import Health
 from koschey.services.indexes import Indexes
-from koschey.services.policies import Policies
 from koschey.services.metrics import Metrics
+from koschey.services.policies import Policies
 from koschey.services.probe import Probe
 from koschey.services.review import Review
 from koschey.services.root_list import RootList

@@ -1,0 +1,171 @@
+"""One transaction in which something is decided about names: locked, read, decided, recorded, settled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from sqlalchemy import select, update
+
+from koschey.domain.decisions import Decision, Kind
+from koschey.domain.quarantine import Verdict
+from koschey.errors import NotFound
+from koschey.services.configuration import Configuration, IndexConfig
+from koschey.services.deciding import Made, append_decision
+from koschey.services.gate import Judge
+from koschey.services.holds import Holds, Settled
+from koschey.services.known import (
+    KnownFile,
+    batches,
+    decisions_about,
+    files_of,
+    judge,
+    owner,
+    projects_named,
+)
+from koschey.stores.database import Database, Transaction, now
+from koschey.stores.models import File, IndexRow, Project
+
+
+class Outcome(NamedTuple):
+    """What a verb came to."""
+
+    decisions: tuple[Made, ...]
+    settled: Settled = Settled(0, 0, 0)
+    notes: tuple[str, ...] = ()
+    """Sentences about what a person may not have expected."""
+
+
+class Sitting:
+    """What is known of some names, under lock, and what is decided about them."""
+
+    def __init__(self, tx: Transaction, indexes: Sequence[IndexConfig], names: Iterable[str]) -> None:
+        self.indexes = indexes
+        self.made: list[Made] = []
+        self.notes: list[str] = []
+        self.names = sorted(set(names))
+        self._tx = tx
+        for name in self.names:
+            tx.lock_name(name)
+        self.projects = projects_named(tx.connection, self.names, locked=True)
+        self.at = now()  # after the locks: what is decided later has a later time
+        self.decisions = decisions_about(tx.connection, self.names)
+        self._owners = {
+            name: {
+                index.name: found
+                for index in indexes
+                if (found := owner(index, [p for p in self.projects if p.name == name])) is not None
+            }
+            for name in self.names
+        }
+        self._judges: dict[tuple[str, int], Judge] = {}
+
+    def files(self, name: str) -> list[KnownFile]:
+        """The files that a name has in any of the indexes."""
+        projects = {project.id for project in self._owners[name].values()}
+        found = files_of(self._tx.connection, sorted(projects))
+        return [file for project_id in sorted(found) for file in found[project_id]]
+
+    def verdicts(self, name: str, file: KnownFile) -> dict[str, Verdict]:
+        """By name of the index, in each of the indexes where the file's project has its name."""
+        found = {}
+        for index in self.indexes:
+            project = self._owners[name].get(index.name)
+            if project is None or project.id != file.project_id:
+                continue
+            key = (index.name, project.id)
+            if key not in self._judges:
+                self._judges[key] = judge(index, project, self.decisions)
+            found[index.name] = self._judges[key].verdict(file, self.at)
+        return found
+
+    def decide(
+        self,
+        kind: Kind,
+        name: str,
+        *,
+        actor: str,
+        reason: str,
+        subject: str,
+        before: str | None = None,
+        **scope: Any,
+    ) -> None:
+        """Append one decision with its event. ``scope``: other columns of ``DecisionRow``."""
+        made = append_decision(
+            self._tx,
+            kind,
+            name,
+            at=self.at,
+            actor=actor,
+            reason=reason,
+            subject=subject,
+            before=before,
+            **scope,
+        )
+        self.made.append(made)
+
+    def revert(self, name: str, decision: Decision, *, actor: str, reason: str) -> None:
+        """Take one decision back."""
+        self.decide(
+            Kind.REVERT,
+            name,
+            index=decision.index,
+            version=decision.version,
+            filename=decision.filename,
+            reverts=decision.id,
+            actor=actor,
+            reason=reason,
+            subject=decision.filename or (f"{name}=={decision.version}" if decision.version else name),
+            before=f"{decision.kind} by {decision.actor}: {decision.reason}",
+        )
+
+    def mark_due(self, files: Sequence[KnownFile]) -> None:
+        """Have files stored and checked next, whatever was found in them before."""
+        for batch in batches([file.id for file in files]):
+            self._tx.session.execute(
+                update(File)
+                .where(File.id.in_(batch))
+                .values(due_at=self.at, attempts=0)
+                .execution_options(synchronize_session=False)
+            )
+
+    def note_event(self, action: str, name: str, *, actor: str, subject: str) -> None:
+        """Record what is no decision."""
+        self._tx.record(action, actor=actor, project=name, subject=subject)
+
+    def close(self, holds: Holds, actor: str) -> Outcome:
+        """Settle what the decisions change; the last act of the transaction."""
+        if not self.made:
+            return Outcome((), notes=tuple(self.notes))
+        self._tx.connection.execute(
+            update(Project.__table__)  # type: ignore[arg-type]
+            .where(Project.__table__.c.id.in_([project.id for project in self.projects]))
+            .values(decided=True)
+        )
+        ids = [project.id for project in self.projects]
+        settled = holds.settle(self._tx, ids, actor=actor, at=self.at, raise_serial=True)
+        return Outcome(tuple(self.made), settled, tuple(self.notes))
+
+
+@contextmanager
+def sitting(
+    database: Database, configuration: Configuration, names: Iterable[str], index: str | None
+) -> Iterator[Sitting]:
+    """A sitting about normalised names in one index, or in all.
+
+    Raises:
+        NotFound: no such index.
+    """
+    indexes = configuration.indexes() if index is None else [configuration.index(index)]
+    with database.transaction() as tx:
+        if index is not None:
+            keep_index(tx, index)
+        yield Sitting(tx, indexes, names)
+
+
+def keep_index(tx: Transaction, index: str) -> None:
+    """Keep an index from being removed until the commit. Raises: NotFound."""
+    query = select(IndexRow.id).where(IndexRow.name == index).with_for_update(read=True, key_share=True)
+    if tx.session.scalar(query) is None:
+        raise NotFound("index", index)
