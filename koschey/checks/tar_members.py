@@ -106,18 +106,15 @@ def _pieces(stream: Unpacked, member: TarMember) -> Iterator[bytes]:
 
 def is_header(block: bytes) -> bool:
     """Whether 512 bytes have a tar header's checksum."""
+    if len(block) != _BLOCK or not any(block[148:156]):
+        return False
     try:
         said = _number(block[148:156])
     except ArchiveUnsound:
         return False
-    return len(block) == _BLOCK and any(block[148:156]) and said in _checksums(block)
-
-
-def _checksums(block: bytes) -> tuple[int, int]:
-    """The right one, and the one with signed bytes that some old systems wrote."""
-    summed = block[:148] + b" " * 8 + block[156:]
-    total = sum(summed)
-    return total, total - 256 * sum(byte > 127 for byte in summed)
+    total = sum(block) - sum(block[148:156]) + 8 * ord(" ")
+    # Some old systems summed signed bytes.
+    return said == total or said == total - 256 * sum(byte > 127 for byte in block[:148] + block[156:])
 
 
 def _header(block: bytes) -> _Header:
