@@ -15,7 +15,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 HOST = re.compile(r"[A-Za-z0-9._-]+(?::\d+)?|\[[0-9a-fA-F:.]+\](?::\d+)?")
 #: Answers of these views are asked for every few seconds by machines.
-_QUIET = frozenset({"health.healthz", "health.readyz"})
+_QUIET = frozenset({"health.healthz", "health.readyz", "metrics.metrics"})
 
 
 def init_app(app: Flask) -> None:

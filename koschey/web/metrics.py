@@ -1,0 +1,69 @@
+"""``GET /metrics``: numbers about the queue in the text format of Prometheus."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from flask import Blueprint, Response
+
+from koschey import __version__
+from koschey.services.metrics import Numbers
+from koschey.web.current import koschey
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+bp = Blueprint("metrics", __name__)
+
+#: Name to help; the sample of an index is the attribute of IndexNumbers beside it.
+_PER_INDEX = {
+    "koschey_quarantine_held": ("hidden", "Files that are not visible, held or rejected."),
+    "koschey_quarantine_review": ("review", "Files that wait for a person's decision."),
+    "koschey_quarantine_failed_checks": ("failed_checks", "Files that are held because a check failed."),
+    "koschey_quarantine_oldest_seconds": ("oldest", "Age of the longest hold."),
+    "koschey_quarantine_oldest_review_seconds": ("oldest_review", "Longest wait for a person's decision."),
+    "koschey_quarantine_sweep_lag_seconds": (
+        "sweep_lag",
+        "How overdue the oldest release is that the sweep has not recorded.",
+    ),
+}
+
+
+@bp.get("/metrics")
+def metrics() -> Response:
+    """What is so now, by the database: any process of any machine says the same."""
+    # Loaded with the first scrape: not every worker is asked.
+    from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+    from prometheus_client.registry import Collector, CollectorRegistry
+
+    numbers = koschey().metrics.numbers()
+
+    class Now(Collector):
+        def collect(self) -> Iterator[Metric]:
+            return _families(numbers)
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Now())
+    answer = Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+def _families(numbers: Numbers) -> Iterator[Metric]:
+    from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
+
+    build = {"version": __version__, "python": platform.python_version()}
+    yield InfoMetricFamily("koschey_build", "What runs here.", build)
+    for name, (attribute, help_text) in _PER_INDEX.items():
+        family = GaugeMetricFamily(name, help_text, labels=["index"])
+        for index in numbers.indexes:
+            family.add_metric([index.name], getattr(index, attribute))
+        yield family
+    yield GaugeMetricFamily(
+        "koschey_checks_due", "Files that are to be stored and checked now.", numbers.checks_due
+    )
+    yield GaugeMetricFamily(
+        "koschey_checks_lag_seconds", "How overdue the oldest of them is.", numbers.checks_lag
+    )
