@@ -24,9 +24,9 @@ class Unpacked:
     """
 
     def __init__(self, file: BinaryIO, filename: str, size: int) -> None:
-        self._pieces = _unpacked(file, filename.lower())
+        self._pieces = filter(None, _unpacked(file, filename.lower()))
         self._packed = size
-        self._waiting = b""
+        self._waiting, self._at = b"", 0
         self.read_so_far = 0
 
     def read(self, count: int) -> bytes:
@@ -37,28 +37,21 @@ class Unpacked:
         """
         parts, left = [], count
         while left:
-            if not self._waiting:
-                piece = next(self._pieces, None)
-                if piece is None:
+            if self._at == len(self._waiting):
+                self._waiting, self._at = next(self._pieces, b""), 0
+                if not self._waiting:
                     break
-                self._waiting = piece
-                self.read_so_far += len(piece)
+                self.read_so_far += len(self._waiting)
                 check_amount(self.read_so_far, self._packed)
-            parts.append(self._waiting[:left])
-            self._waiting = self._waiting[left:]
-            left -= len(parts[-1])
+            part = self._waiting[self._at : self._at + left]
+            parts.append(part)
+            self._at += len(part)
+            left -= len(part)
         return b"".join(parts)
-
-    def skip(self, count: int) -> int:
-        """Read over ``count`` bytes; returns how many there were."""
-        left = count
-        while left and (piece := self.read(min(left, _PIECE))):
-            left -= len(piece)
-        return count - left
 
 
 def _unpacked(file: BinaryIO, filename: str) -> Iterator[bytes]:
-    if filename.endswith(("gz",)):
+    if filename.endswith("gz"):
         return _gunzipped(file)
     if filename.endswith(("bz2", "tbz")):
         return _streams(file, bz2.BZ2Decompressor, OSError)

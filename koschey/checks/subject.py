@@ -11,7 +11,11 @@ from koschey.domain.page import Microseconds
 
 
 class Contents(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found in an archive, in bounded lists; what later releases are compared with."""
+    """What was found in an archive, in bounded lists; what later releases are compared with.
+
+    So names of entries are without what changes from version to version: an sdist's top folder is left out,
+    and a wheel's ``NAME-VERSION.data/`` is ``.data/``.
+    """
 
     startup: tuple[str, ...] = ()
     """Entries that Python runs by itself at its start: ``*.pth`` that import, ``sitecustomize``, …"""
