@@ -24,6 +24,12 @@ def is_wheel(filename: str) -> bool:
     return kind_of(filename) is Kind.WHEEL
 
 
+def platform(wheel: str) -> str:
+    """Of a wheel's name: ``any``, ``win``, ``macosx``, ``linux`` (many and musl too), else its first word."""
+    tag = wheel.lower().removesuffix(".whl").rpartition("-")[2]
+    return next((name for name in ("linux", "macosx", "win") if name in tag), tag.partition("_")[0])
+
+
 def same_kind(one: str, other: str) -> bool:
     """Whether the contents of two files compare: a wheel has what its sdist only builds."""
     return kind_of(one) is kind_of(other) or (is_sdist(one) and is_sdist(other))

@@ -21,8 +21,8 @@ def check(subject: Subject) -> Finding:
     if contents is None:
         return unread(_NAME)
     before = _earlier(subject)
-    had = _required(before.requires_dist if before else ())
-    needs = _required(contents.requires_dist)
+    had = required(before.requires_dist if before else ())
+    needs = required(contents.requires_dist)
     direct = [text for name, urls in needs.items() for text in urls - had.get(name, set())]
     if direct:
         return Finding(_NAME, Outcome.FAIL, f"it would be fetched past every index: {named(sorted(direct))}")
@@ -55,8 +55,8 @@ def _earlier(subject: Subject) -> Contents | None:
     return previous.contents if previous.contents.requires_dist else None
 
 
-def _required(requires_dist: Iterable[str]) -> dict[str, set[str]]:
-    """What is needed without any extra being asked for: names, each with the URLs it is to be fetched from.
+def required(requires_dist: Iterable[str]) -> dict[str, set[str]]:
+    """What is needed without any extra being asked for: normalised names, each with the URLs it comes from.
 
     What cannot be parsed stands as it is.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from koschey.checks.comparison import earlier_version, is_wheel, same_kind
+from koschey.checks.comparison import earlier_version, is_wheel, platform, same_kind
 from koschey.checks.subject import Previous, Subject
 from koschey.domain.checks import Finding, Outcome
 
@@ -38,13 +38,7 @@ def _same_platform(subject: Subject, previous: Previous) -> bool:
     """Whether the sizes say something: wheels for Linux may carry a CUDA that those for macOS lack."""
     if not same_kind(subject.filename, previous.filename):
         return False
-    return not is_wheel(subject.filename) or _platform(subject.filename) == _platform(previous.filename)
-
-
-def _platform(wheel: str) -> str:
-    """``any``, ``win``, ``macosx``, ``linux`` (many and musl too), or the first word of another."""
-    tag = wheel.lower().removesuffix(".whl").rpartition("-")[2]
-    return next((name for name in ("linux", "macosx", "win") if name in tag), tag.partition("_")[0])
+    return not is_wheel(subject.filename) or platform(subject.filename) == platform(previous.filename)
 
 
 def _text(size: int) -> str:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 from sqlalchemy import bindparam, text
 
+from koschey.checks.comparison import platform
 from koschey.checks.subject import Contents, Previous, Subject
 from koschey.domain.decisions import canonical
+from koschey.domain.names import is_valid_name
 from koschey.domain.policy import DAY
 from koschey.services.catalog import Catalog
 from koschey.services.configuration import Configuration, IndexConfig
@@ -197,28 +198,30 @@ def last_release(version: str | None, files: Sequence[Neighbour]) -> list[Neighb
 
 
 def counterpart(filename: str, release: Iterable[Neighbour]) -> Neighbour | None:
-    """The file of a release to compare with: of the same kind, and with the same tags where there is one."""
-    kind, tags = _kind(filename), _tags(filename)
+    """The file of a release to compare with: of the same kind, and among those the nearest by its tags."""
+    kind = _kind(filename)
     alike = [file for file in release if _kind(file.filename) == kind]
-    return max(
-        alike, key=lambda f: (_tags(f.filename) == tags, _tags(f.filename)[-1:] == tags[-1:]), default=None
+    return max(alike, key=lambda file: _nearness(filename, file.filename), default=None)
+
+
+def _nearness(one: str, other: str) -> tuple[bool, ...]:
+    """Sort key: a wheel for another platform is nearer to one for any of them than to pure Python."""
+    tags, others = _tags(one), _tags(other)
+    return (
+        tags == others,
+        tags[-1:] == others[-1:],
+        platform(one) == platform(other),
+        (platform(one) == "any") == (platform(other) == "any"),
+        tags[:1] == others[:1],
     )
 
 
 def required_names(requirements: Iterable[str]) -> set[str]:
     """Normalised names of dependencies that no extra brings in; what cannot be read is left out."""
     # Not wanted by a web process that never checks.
-    from packaging.requirements import InvalidRequirement, Requirement
+    from koschey.checks.dependencies import required
 
-    names = set()
-    for requirement in requirements:
-        try:
-            parsed = Requirement(requirement)
-        except InvalidRequirement:
-            continue
-        if parsed.marker is None or "extra" not in str(parsed.marker):
-            names.add(str(canonicalize_name(parsed.name)))
-    return names
+    return set(filter(is_valid_name, required(requirements)))
 
 
 def _parsed(version: str | None) -> Version | None:
