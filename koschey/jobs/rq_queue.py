@@ -47,6 +47,8 @@ class Terms:
     """How long it may wait; what waits longer is derived again."""
     slot: float = 0.0
     """Of a task that runs again and again: one job for each such time, so that no dead one is in the way."""
+    here: bool = False
+    """Whether a process that submits it does it itself, and only ``put`` queues it."""
 
 
 class RqQueue:
@@ -75,7 +77,7 @@ class RqQueue:
 
     def submit(self, task: str, *arguments: Argument) -> None:
         """See ``Queue``."""
-        if task not in self._terms:
+        if task not in self._terms or self._terms[task].here:
             self._local.submit(task, *arguments)
             return
         with self._guard:

@@ -77,7 +77,13 @@ def worker_terms(file_deadline: float) -> dict[str, Terms]:
     ``refresh_page`` is none of them: it is quick, and how fresh a page is must not hang on a worker.
     """
     terms = {
-        entry.task: Terms(SWEEPS, timeout=900, ttl=max(30, int(2 * entry.seconds)), slot=entry.seconds)
+        entry.task: Terms(
+            SWEEPS,
+            timeout=900,
+            ttl=max(30, int(2 * entry.seconds)),
+            slot=entry.seconds,
+            here=any(entry.task == other.task for other in ON_EACH_MACHINE),
+        )
         for entry in IN_WORKERS
     }
     # The file, the one that it is compared with, and the checks.
