@@ -37,6 +37,7 @@ class Entry:
     extra: bytes = b""
     offset: int | None = None
     """Where the directory says that it is."""
+    disk: int = 0
     local: Mapping[str, object] = field(default_factory=dict)
     """What its local header has otherwise, by the names of these fields."""
     before: bytes = b""
@@ -69,7 +70,7 @@ class Entry:
         name = self.name.encode()
         offset = offset if self.offset is None else self.offset
         parts = (b"PK\x01\x02", 0x314, 20, self.flags, self.method, 0, 33, *self.sizes, len(name))
-        rest = (len(self.extra), 0, 0, 0, self.mode << 16, offset)
+        rest = (len(self.extra), 0, self.disk, 0, self.mode << 16, offset)
         return struct.pack("<4s6H3L5H2L", *parts, *rest) + name + self.extra
 
 
@@ -101,9 +102,9 @@ def zip_of(
     tail = b""
     if wide is not None:
         at = len(body) + len(listings)
-        said = {**true, "locator": at} | wide
+        said = {**true, "locator": at, "length": 44} | wide
         fields = (said["count"], said["count"], said["size"], said["offset"])
-        tail += struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, *fields)
+        tail += struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", said["length"], 45, 45, 0, 0, *fields)
         tail += struct.pack("<4sLQL", b"PK\x06\x07", 0, said["locator"], 1)
         true = {"count": 0xFFFF, "size": MAX32, "offset": MAX32}
     said = true | dict(end or {})

@@ -59,12 +59,8 @@ def check_layout(file: BinaryIO, directory: Directory, *, script_before: bool = 
 
 def data_start(file: BinaryIO, entry: ZipEntry) -> int:
     """Where an entry's packed bytes begin."""
-    file.seek(entry.offset)
-    header = file.read(_LOCAL.size)
-    if len(header) != _LOCAL.size or header[:4] != b"PK\x03\x04":
-        raise ArchiveUnsound(f"entry {shown(entry.name)} has no local header")
-    name_length, extra_length = _LOCAL.unpack(header)[-2:]
-    return entry.offset + _LOCAL.size + int(name_length) + int(extra_length)
+    name_length, extra_length = _local_header(file, entry)[-2:]
+    return entry.offset + _LOCAL.size + name_length + extra_length
 
 
 def unpacked(file: BinaryIO, entry: ZipEntry) -> Iterator[bytes]:
@@ -122,13 +118,19 @@ def _inflated(file: BinaryIO, entry: ZipEntry) -> Iterator[bytes]:
         raise ArchiveUnsound(f"entry {shown(entry.name)} is cut off")
 
 
-def _local_end(file: BinaryIO, entry: ZipEntry, limit: int) -> int:
-    """Where an entry ends; ``limit`` is where it must, when it has a data descriptor."""
+def _local_header(file: BinaryIO, entry: ZipEntry) -> tuple[int, ...]:
+    """The fields of an entry's local header; the name and the extra fields are what is read next."""
     file.seek(entry.offset)
     header = file.read(_LOCAL.size)
     if len(header) != _LOCAL.size or header[:4] != b"PK\x03\x04":
         raise ArchiveUnsound(f"entry {shown(entry.name)} has no local header where the directory says")
-    _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = _LOCAL.unpack(header)
+    return _LOCAL.unpack(header)
+
+
+def _local_end(file: BinaryIO, entry: ZipEntry, limit: int) -> int:
+    """Where an entry ends; ``limit`` is where it must, when it has a data descriptor."""
+    header = _local_header(file, entry)
+    _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = header
     raw_name = file.read(name_length)
     wide = extra_fields(file.read(extra_length), entry.name, raw_name)
     if raw_name != entry.raw_name:
@@ -139,7 +141,7 @@ def _local_end(file: BinaryIO, entry: ZipEntry, limit: int) -> int:
             f"entry {shown(entry.name)} has another method or other flags in its local header"
         )
     size, packed = wide_sizes(wide, entry.name, size, packed)
-    end: int = entry.offset + _LOCAL.size + name_length + extra_length + entry.packed
+    end = entry.offset + _LOCAL.size + name_length + extra_length + entry.packed
     said, true = (crc, packed, size), (entry.crc, entry.packed, entry.unpacked)
     if flags & _DESCRIBED_LATER:
         # Streaming tools do not know CRC and sizes yet; some know a part of them already.

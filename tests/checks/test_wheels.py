@@ -158,6 +158,8 @@ HOSTILE = {
     ),
     "part of several": ("archive", lambda: wheel_with(end={"disk": 2}), "one part of several"),
     "ZIP64 locator to elsewhere": ("archive", lambda: wheel_with(wide={"locator": 0}), "points elsewhere"),
+    "malformed ZIP64 end record": ("archive", lambda: wheel_with(wide={"length": 45}), "is malformed"),
+    "entry in another part": ("archive", lambda: wheel_with(Entry("a", X, disk=1)), "in another part"),
     "ZIP64 end record against the plain one": (
         "archive", lambda: wheel_with(wide={}, end={"count": 3}), "contradict each other"
     ),
