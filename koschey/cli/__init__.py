@@ -8,9 +8,13 @@ import click
 
 #: Command to module below ``koschey.cli``; the command is the module's attribute of the same name.
 _COMMANDS = {
+    "audit": "audit",
     "config": "config",
     "db": "database",
     "index": "indexes",
+    "policy": "policies",
+    "project": "projects",
+    "quarantine": "quarantine",
     "serve": "serve",
     "upstream": "upstreams",
     "worker": "worker",

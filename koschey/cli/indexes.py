@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from koschey.cli.previews import show_and_ask
 from koschey.cli.running import actor, data_option, json_option, print_table, services
 
 
@@ -33,12 +34,18 @@ def add(name: str, sources: tuple[str, ...], hold_days: float | None) -> None:
 @click.argument("name")
 @click.option("--source", "sources", multiple=True, help="The new sources, all of them, in order.")
 @_hold_option
+@click.option("--yes", is_flag=True, help="Do not ask. Without a terminal nobody is asked either.")
 @data_option
-def edit(name: str, sources: tuple[str, ...], hold_days: float | None) -> None:
-    """Change the index NAME; what is not said stays."""
+def edit(name: str, sources: tuple[str, ...], hold_days: float | None, yes: bool) -> None:  # noqa: FBT001 - click's
+    """Change the index NAME; what is not said stays. What other days of hold would do is shown first."""
+    from koschey.services.policies import OWN, PolicyChange
+
     if not sources and hold_days is None:
         raise click.UsageError("nothing to change: say --source or --hold-days")
     with services() as koschey:
+        if hold_days is not None:
+            change = PolicyChange(index=name, pattern=OWN, hold_days=hold_days)
+            show_and_ask(koschey.policies.preview(change), yes=yes, only_at_terminal=True)
         koschey.indexes.edit_index(name, sources=sources or None, hold_days=hold_days, actor=actor())
     click.echo(f"changed index {name}")
 

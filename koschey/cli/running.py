@@ -84,4 +84,6 @@ def _shown(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(str(item) for item in value) or "-"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    # What an upstream wrote must not steer the terminal.
+    return "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
