@@ -47,9 +47,15 @@ def test_a_forked_worker_does_its_own_jobs_although_its_parent_had_some() -> Non
     assert os.waitstatus_to_exitcode(status) == 0
 
 
+def _wait(event: threading.Event) -> None:
+    event.wait()
+
+
 def test_slow_work_with_a_lane_of_its_own_keeps_no_other_waiting() -> None:
     go, done = threading.Event(), threading.Event()
-    queue = ThreadQueue({"slow": go.wait, "quick": done.set}, threads=1, lanes=[Lane(frozenset(["slow"]), 1)])
+    queue = ThreadQueue(
+        {"slow": lambda _: _wait(go), "quick": done.set}, threads=1, lanes=[Lane(frozenset(["slow"]), 1)]
+    )
     try:
         for number in range(3):
             queue.submit("slow", number)
@@ -122,7 +128,7 @@ def test_a_job_that_failed_is_taken_again(jobs: RqQueue) -> None:
     job = jobs.rq(FILES).fetch_job("work-1")
     assert job is not None
     assert not jobs.put("work", 1)
-    jobs.rq(FILES).empty()
+    jobs.rq(FILES).empty()  # type: ignore[no-untyped-call]
     jobs.client.hset(job.key, mapping={"status": "failed", "origin": FILES, "data": job.data})
 
     assert jobs.put("work", 1)
