@@ -38,7 +38,8 @@ def outcomes(row: dict[str, Any]) -> dict[str, str]:
 def answers(here: Deployment, file: UpstreamFile) -> dict[str, dict[str, Any]]:
     """The latest answer of each check about a file."""
     rows = here.rows(
-        "SELECT r.* FROM check_result r JOIN file f ON f.id = r.file_id WHERE f.filename = :name ORDER BY r.id",
+        "SELECT r.* FROM check_result r JOIN file f ON f.id = r.file_id "
+        "WHERE f.filename = :name ORDER BY r.id",
         name=file.filename,
     )
     return {row["check"]: row for row in rows}
