@@ -6,6 +6,7 @@ Names are such that two versions can be compared: an sdist's without the top fol
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
 from collections.abc import Iterator
@@ -37,7 +38,8 @@ _PROJECT_TABLES = (("scripts", "console_scripts"), ("gui-scripts", "gui_scripts"
 class _Found:
     """What has been found so far."""
 
-    startup: set[str] = field(default_factory=set)
+    startup: dict[str, str] = field(default_factory=dict)
+    """Hooks with their digests."""
     entry_points: set[str] = field(default_factory=set)
     native: set[str] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
@@ -64,9 +66,11 @@ def read_contents(path: Path, filename: str) -> Contents:
     pyproject = _toml(found.pyproject)
     found.entry_points.update(_project_entry_points(pyproject))
     fields = parsed(found.metadata)[0] if found.metadata is not None else {}
+    startup = _bounded(set(found.startup))
     backend = _table(pyproject.get("build-system")).get("build-backend")
     return Contents(
-        startup=_bounded(found.startup),
+        startup=startup,
+        startup_digests={hook: found.startup[hook] for hook in startup if hook in found.startup},
         build_scripts=_bounded(set(_build_scripts(found.names, pyproject))),
         build_backend=_cut(backend) if isinstance(backend, str) else None,
         entry_points=_bounded(found.entry_points),
@@ -101,7 +105,7 @@ def _look(found: _Found, item: Item, kind: Kind) -> None:
     hook = may_be_startup_hook(name, kind)
     head = item.read(MAX_HOOK_BYTES if hook else HEAD_BYTES)
     if hook and is_startup_hook(name, head, item.size):
-        found.startup.add(name)
+        found.startup[name] = hashlib.sha256(head).hexdigest()
     if is_native(head[:HEAD_BYTES]):
         found.native.add(name)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from koschey.checks.comparison import earlier_contents, earlier_version, named, unread
-from koschey.checks.subject import Subject
+from koschey.checks.subject import Contents, Subject
 from koschey.domain.checks import Finding, Outcome
 
 _NAME = "startup"
@@ -16,7 +16,7 @@ _FOLDER = re.compile(r"\A\.data/(?:pure|plat)lib/")
 
 
 def check(subject: Subject) -> Finding:
-    """Fails on hooks that the previous version had not."""
+    """Fails on hooks that the previous version had not, or not so."""
     if subject.contents is None:
         return unread(_NAME)
     before = earlier_contents(subject)
@@ -27,9 +27,26 @@ def check(subject: Subject) -> Finding:
         if before is not None:
             reason += f"; {earlier_version(subject)} did not have that"
         return Finding(_NAME, Outcome.FAIL, reason)
+    changed = _changed(subject.contents, before)
+    if changed:
+        reason = f"Python would run {named(changed)} at every start"
+        reason += f"; {earlier_version(subject)} had other code there"
+        return Finding(_NAME, Outcome.FAIL, reason)
     if subject.contents.startup:
         return Finding(_NAME, Outcome.PASS, f"as in the version before: {named(subject.contents.startup)}")
     return Finding(_NAME, Outcome.PASS, "no start-up hooks")
+
+
+def _changed(contents: Contents, before: Contents | None) -> list[str]:
+    """Hooks of the same name with other bodies; those of namespace packages change with setuptools."""
+    if before is None:
+        return []
+    had = {_plain(hook): digest for hook, digest in before.startup_digests.items()}
+    return [
+        hook
+        for hook, digest in contents.startup_digests.items()
+        if had.get(_plain(hook), digest) != digest and not hook.endswith("-nspkg.pth")
+    ]
 
 
 def _plain(hook: str) -> str:

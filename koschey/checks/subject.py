@@ -5,6 +5,8 @@ All of it crosses a process boundary as JSON. Times are microseconds since 1970,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from koschey.domain.page import Microseconds
@@ -19,6 +21,8 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
 
     startup: tuple[str, ...] = ()
     """Entries that Python runs by itself at its start: ``*.pth`` that import, ``sitecustomize``, …"""
+    startup_digests: Mapping[str, str] = {}
+    """sha256 of each of these entries, of its first megabyte where it is longer."""
     build_scripts: tuple[str, ...] = ()
     """Entries that an installation from this source archive runs: ``setup.py``, an in-tree build backend."""
     build_backend: str | None = None
@@ -44,7 +48,7 @@ class Previous(msgspec.Struct, frozen=True, kw_only=True):
     size: int | None = None
     upload_time: Microseconds | None = None
     provenance: bool = False
-    """Whether any file of that version has a provenance document."""
+    """Whether that file has a provenance document; when none is of this kind, any of its version."""
     contents: Contents | None = None
     """None: it could not be read."""
 

@@ -148,7 +148,8 @@ class Subjects:
             version=shown.version,
             size=shown.size,
             upload_time=shown.upload_time,
-            provenance=any(map(_has_provenance, release)),
+            # Some projects attest their wheels only: what counts is the file that this one follows.
+            provenance=any(map(_has_provenance, release if file is None else [file])),
             contents=None if file is None else self._contents(file.id),
         )
 

@@ -444,3 +444,13 @@ def test_a_plug_in_that_never_says_its_checks_stops_the_start(monkeypatch):
     with pytest.raises(SettingsInvalid, match="acme_checks did not say its checks within"):
         all_checks(manager, patience=0.2)
     release_it.set()
+
+
+def test_a_start_up_hook_with_another_body_than_before_fails() -> None:
+    def contents(digest: str) -> dict[str, object]:
+        return {"startup": ("a.pth",), "startup_digests": {"a.pth": digest}}
+
+    assert outcome(startup, contents("1"), contents("1")) is PASS
+    finding = startup.check(release(contents("2"), contents("1")))
+    assert finding.outcome is FAIL
+    assert "other code" in finding.reason
