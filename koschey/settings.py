@@ -48,8 +48,8 @@ class Settings:
     )
     redis_url: str = _setting(
         "",
-        "Redis for worker processes. There are none yet: jobs run in threads of the web processes, "
-        "and only /readyz looks whether it answers.",
+        "Redis for worker processes (koschey worker), in a database of its own; empty: the web processes do "
+        "the jobs in threads.",
         secret=True,
     )
     upstream_url: str = _setting(
