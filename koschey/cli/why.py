@@ -133,11 +133,7 @@ def _file_lines(version: VersionWords, count: int) -> Iterator[str]:
 
 
 def _reasons(file: FileWords) -> Iterator[str]:
-    waits = f", if it has passed {', '.join(file.waits_for)} by then" if file.waits_for else ""
-    if file.clears_at:
-        yield f"ends by itself: {_moment(file.clears_at)}{waits}"
-    elif file.review:
-        yield "ends by itself: never, it waits for a person's decision"
+    yield f"ends {file.ends}"
     uploaded = _moment(file.upload_time) if file.upload_time else "not given"
     yield f"upstream's time: {uploaded}; first seen: {_moment(file.first_seen)}"
     for check in file.checks:

@@ -73,6 +73,11 @@ def moment(at: Microseconds, now: Microseconds) -> str:
     return f"{shown:%Y-%m-%d}" if abs(at - now) > 2 * DAY else f"{shown:%Y-%m-%d %H:%M:%S} UTC"
 
 
+def instant(at: Microseconds) -> str:
+    """A date and time of day."""
+    return f"{_EPOCH + timedelta(microseconds=at):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def iso(at: Microseconds | None) -> str | None:
     """A time for machines (RFC 3339, UTC), or None for none."""
     if at is None:

@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import func, select, text
-from sqlalchemy.orm import Session
-
-from koschey.domain.decisions import Decision, Kind, canonical
+from koschey.domain.decisions import canonical
+from koschey.domain.explaining import file_words, near, policy_words, summary, version_words
 from koschey.domain.explanation import iso, moment, sentence
 from koschey.domain.names import NormalizedName
-from koschey.domain.page import Microseconds
-from koschey.domain.quarantine import State, Verdict
-from koschey.domain.why import (
-    Explanation,
-    Said,
-    VersionWords,
-    file_words,
-    near,
-    newest_first,
-    policy_words,
-    said,
-    summary,
-    version_words,
-)
-from koschey.errors import NotFound
+from koschey.domain.quarantine import State
+from koschey.domain.why import Explanation, Said, VersionWords
+from koschey.services.cases import Case, Cases, Judged
 from koschey.services.catalog import Catalog
-from koschey.services.configuration import IndexConfig, SourceConfig
-from koschey.services.gate import Gate, Judge, decision_of
-from koschey.stores.database import Database, now
-from koschey.stores.lookup import DECISION_COLUMNS
-from koschey.stores.models import CheckResult, File, Project, SourceKind
+from koschey.services.gate import Gate
+from koschey.stores.database import Database
 
 #: Versions on a page of a project, hidden files that are shown with each, and files on a page of a version.
 _VERSIONS_AT_ONCE = 100
@@ -41,61 +23,6 @@ _FILES_BESIDE = 5
 _FILES_AT_ONCE = 100
 #: Of the decisions about a scope the latest are shown; the audit has them all.
 _DECISIONS_SHOWN = 100
-_IDS_AT_ONCE = 500
-
-
-class _ProjectRow(NamedTuple):
-    source_id: int
-    state: str
-    status: str
-    serial: int
-    decided: bool
-    status_reason: str | None
-    looked_at: int | None
-
-
-class _FileRow(NamedTuple):
-    id: int
-    filename: str
-    version: str | None
-    sha256: str | None
-    upload_time: int | None
-    first_seen: int
-    previous_look: int | None
-    withdrawn_at: int | None
-    checks: str | None
-    requires_python: str | None
-    yanked: bool
-    yanked_reason: str | None
-
-
-_Judged = tuple[_FileRow, Verdict]
-_DECISIONS = text(f"SELECT {DECISION_COLUMNS} FROM decision WHERE name IN (:name, '') ORDER BY id")  # noqa: S608 - our own names
-
-
-@dataclass(frozen=True)
-class _Case:
-    """A project in an index: the verdicts on its files, and what was ever decided about it."""
-
-    name: str
-    index: IndexConfig
-    source: SourceConfig
-    project: _ProjectRow
-    judge: Judge
-    at: Microseconds
-    releases: Mapping[str | None, Sequence[_Judged]]
-    """By version, newest first, those of no version last; of each the hidden files first."""
-    decisions: Sequence[Said]
-
-    @property
-    def versions(self) -> list[str]:
-        """Those that are known, newest first."""
-        return [version for version in self.releases if version is not None]
-
-    @property
-    def hosted(self) -> bool:
-        """Whether the company's own store has it."""
-        return self.source.kind is SourceKind.HOSTED
 
 
 class Explanations:
@@ -106,9 +33,7 @@ class Explanations:
     """
 
     def __init__(self, database: Database, gate: Gate, catalog: Catalog, *, contact: str) -> None:
-        self._database = database
-        self._gate = gate
-        self._catalog = catalog
+        self._cases = Cases(database, gate, catalog)
         self._contact = contact
 
     def project(self, index_name: str, name: NormalizedName, *, after: str | None = None) -> Explanation:
@@ -120,7 +45,7 @@ class Explanations:
         Raises:
             NotFound, UpstreamError, Busy: as its page.
         """
-        case = self._case(index_name, name)
+        case = self._cases.case(index_name, name)
         versions = list(case.releases)
         begin = versions.index(after) + 1 if after in case.versions else 0
         shown = versions[begin : begin + _VERSIONS_AT_ONCE]
@@ -148,7 +73,7 @@ class Explanations:
         Raises:
             NotFound, UpstreamError, Busy: as its project's page.
         """
-        case = self._case(index_name, name)
+        case = self._cases.case(index_name, name)
         wanted = canonical(version)
         spelling = next((known for known in case.versions if canonical(known) == wanted), None)
         if spelling is None:
@@ -170,9 +95,9 @@ class Explanations:
         Raises:
             NotFound, UpstreamError, Busy: as its project's page.
         """
-        case = self._case(index_name, name)
+        case = self._cases.case(index_name, name)
         versions = [version for version in case.versions if accepts(version)]
-        files: dict[str | None, Sequence[_Judged]] = {
+        files: dict[str | None, Sequence[Judged]] = {
             v: [file for file in case.releases[v] if not file[1].visible] for v in versions
         }
         names = {file.filename for v in versions for file, _ in case.releases[v]}
@@ -183,31 +108,12 @@ class Explanations:
             return self._explanation(case, [], (), decisions, sentence=words, near=tuple(case.versions[:3]))
         return self._explanation(case, list(versions), self._words(case, files), decisions)
 
-    def _case(self, index_name: str, name: NormalizedName) -> _Case:
-        index, owner = self._catalog.owner(index_name, name)
-        at = now()
-        with self._database.reading() as session:
-            columns = [getattr(Project, column) for column in _ProjectRow._fields]
-            found = session.execute(select(*columns).where(Project.id == owner.project_id)).one_or_none()
-            if found is None:
-                raise NotFound("project", name)
-            project = _ProjectRow._make(found)
-            files = [getattr(File, column) for column in _FileRow._fields]
-            rows = session.execute(select(*files).where(File.project_id == owner.project_id)).all()
-            decisions = session.execute(_DECISIONS, {"name": name}).all()
-        source = next(source for source in index.sources if source.id == project.source_id)
-        judge = self._gate.judge(index, name, project)
-        judged = [(file, judge.verdict(file, at)) for file in map(_FileRow._make, rows)]
-        return _Case(
-            name, index, source, project, judge, at, _releases(judged), _said(decisions, index, source, at)
-        )
-
     def _words(
-        self, case: _Case, files: Mapping[str | None, Sequence[_Judged]], next_file: str | None = None
+        self, case: Case, files: Mapping[str | None, Sequence[Judged]], next_file: str | None = None
     ) -> tuple[VersionWords, ...]:
         """Versions with those of their files that are to be explained."""
         policy, at = case.judge.policy, case.at
-        answers = self._answers([file.id for judged in files.values() for file, _ in judged])
+        answers = self._cases.answers([file.id for judged in files.values() for file, _ in judged])
         return tuple(
             version_words(
                 version,
@@ -219,18 +125,9 @@ class Explanations:
             for version, judged in files.items()
         )
 
-    def _answers(self, file_ids: Sequence[int]) -> Mapping[int, dict[str, tuple[str, str, int]]]:
-        """By file and check, the latest answer: outcome, reason, time."""
-        answers: dict[int, dict[str, tuple[str, str, int]]] = defaultdict(dict)
-        with self._database.reading() as session:
-            for start in range(0, len(file_ids), _IDS_AT_ONCE):
-                for row in _latest(session, file_ids[start : start + _IDS_AT_ONCE]):
-                    answers[row.file_id][row.check] = (row.outcome, row.reason, row.at)
-        return answers
-
     def _explanation(
         self,
-        case: _Case,
+        case: Case,
         versions: Sequence[str | None],
         words: tuple[VersionWords, ...],
         decisions: Sequence[Said],
@@ -259,7 +156,7 @@ class Explanations:
             **(facts | further),
         )
 
-    def _unknown(self, case: _Case, version: str) -> Explanation:
+    def _unknown(self, case: Case, version: str) -> Explanation:
         if case.hosted or case.project.looked_at is None:
             words = f"there is no version {version} of {case.name} here"
         else:
@@ -270,38 +167,7 @@ class Explanations:
         )
 
 
-def _latest(session: Session, file_ids: Sequence[int]) -> Iterable[Any]:
-    newest = (
-        select(func.max(CheckResult.id))
-        .where(CheckResult.file_id.in_(file_ids))
-        .group_by(CheckResult.file_id, CheckResult.check)
-    )
-    columns = (
-        CheckResult.file_id,
-        CheckResult.check,
-        CheckResult.outcome,
-        CheckResult.reason,
-        CheckResult.at,
-    )
-    return session.execute(select(*columns).where(CheckResult.id.in_(newest)))
-
-
-def _releases(judged: Iterable[_Judged]) -> Mapping[str | None, Sequence[_Judged]]:
-    """Files by release; 1.0 and 1.0.0 are one, spelt as its first file spells it."""
-    spelling: dict[str, str] = {}
-    releases: dict[str | None, list[_Judged]] = defaultdict(list)
-    for file, verdict in judged:
-        version = file.version
-        if version is not None:
-            version = spelling.setdefault(canonical(version), version)
-        releases[version].append((file, verdict))
-    ordered: list[str | None] = list(newest_first(spelling.values()))
-    if None in releases:
-        ordered.append(None)
-    return {v: sorted(releases[v], key=lambda file: (file[1].visible, file[0].filename)) for v in ordered}
-
-
-def _state(judged: Sequence[_Judged]) -> State:
+def _state(judged: Sequence[Judged]) -> State:
     states = {verdict.state for _, verdict in judged}
     return next(state for state in State if state in states)
 
@@ -311,16 +177,3 @@ def _covers(decision: Said, version: str, filenames: set[str]) -> bool:
     if decision.filename is not None:
         return decision.filename in filenames
     return decision.version is None or canonical(decision.version) == version
-
-
-def _said(
-    rows: Iterable[Sequence[Any]], index: IndexConfig, source: SourceConfig, at: Microseconds
-) -> list[Said]:
-    """The decisions about a project that concern an index, reverted ones too, in order."""
-    made = list(rows)
-    reverts: dict[int, Decision] = {row[11]: decision_of(row) for row in made if row[1] == Kind.REVERT}
-    return [
-        said(decision_of(row), at, reverts.get(row[0]))
-        for row in made
-        if row[1] != Kind.REVERT and row[5] in (None, index.name) and row[12] in (None, source.name)
-    ]

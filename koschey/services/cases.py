@@ -1,0 +1,169 @@
+"""Cases: a project in an index, with the verdicts on its files and what they rest on, as it is stored."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
+
+from koschey.domain.decisions import Decision, Kind, canonical
+from koschey.domain.explaining import newest_first, said
+from koschey.domain.names import NormalizedName
+from koschey.domain.page import Microseconds
+from koschey.domain.quarantine import Verdict
+from koschey.domain.why import Said
+from koschey.errors import NotFound
+from koschey.services.catalog import Catalog
+from koschey.services.configuration import IndexConfig, SourceConfig
+from koschey.services.gate import Gate, Judge, decision_of
+from koschey.stores.database import Database, now
+from koschey.stores.lookup import DECISION_COLUMNS
+from koschey.stores.models import CheckResult, File, Project, SourceKind
+
+_IDS_AT_ONCE = 500
+
+
+class _ProjectRow(NamedTuple):
+    source_id: int
+    state: str
+    status: str
+    serial: int
+    decided: bool
+    status_reason: str | None
+    looked_at: int | None
+
+
+class _FileRow(NamedTuple):
+    id: int
+    filename: str
+    version: str | None
+    sha256: str | None
+    upload_time: int | None
+    first_seen: int
+    previous_look: int | None
+    withdrawn_at: int | None
+    checks: str | None
+    requires_python: str | None
+    yanked: bool
+    yanked_reason: str | None
+
+
+Judged = tuple[_FileRow, Verdict]
+_DECISIONS = text(f"SELECT {DECISION_COLUMNS} FROM decision WHERE name IN (:name, '') ORDER BY id")  # noqa: S608 - our own names
+
+
+@dataclass(frozen=True)
+class Case:
+    """A project in an index: the verdicts on its files, and what was ever decided about it."""
+
+    name: str
+    index: IndexConfig
+    source: SourceConfig
+    project: _ProjectRow
+    judge: Judge
+    at: Microseconds
+    releases: Mapping[str | None, Sequence[Judged]]
+    """By version, newest first, those of no version last; of each the hidden files first."""
+    decisions: Sequence[Said]
+
+    @property
+    def versions(self) -> list[str]:
+        """Those that are known, newest first."""
+        return [version for version in self.releases if version is not None]
+
+    @property
+    def hosted(self) -> bool:
+        """Whether the company's own store has it."""
+        return self.source.kind is SourceKind.HOSTED
+
+
+class Cases:
+    """Reads cases: the same few queries for each, however many files a project has."""
+
+    def __init__(self, database: Database, gate: Gate, catalog: Catalog) -> None:
+        self._database = database
+        self._gate = gate
+        self._catalog = catalog
+
+    def case(self, index_name: str, name: NormalizedName) -> Case:
+        """A project, looked for outside first where that is due.
+
+        Raises:
+            NotFound, UpstreamError, Busy: as its page.
+        """
+        index, owner = self._catalog.owner(index_name, name)
+        at = now()
+        with self._database.reading() as session:
+            columns = [getattr(Project, column) for column in _ProjectRow._fields]
+            found = session.execute(select(*columns).where(Project.id == owner.project_id)).one_or_none()
+            if found is None:
+                raise NotFound("project", name)
+            project = _ProjectRow._make(found)
+            files = [getattr(File, column) for column in _FileRow._fields]
+            rows = session.execute(
+                select(*files).where(File.project_id == owner.project_id).order_by(File.id)
+            ).all()
+            decisions = session.execute(_DECISIONS, {"name": name}).all()
+        source = next(source for source in index.sources if source.id == project.source_id)
+        judge = self._gate.judge(index, name, project)
+        judged = [(file, judge.verdict(file, at)) for file in map(_FileRow._make, rows)]
+        return Case(
+            name, index, source, project, judge, at, _releases(judged), _said(decisions, index, source, at)
+        )
+
+    def answers(self, file_ids: Sequence[int]) -> Mapping[int, dict[str, tuple[str, str, int]]]:
+        """By file and check, the latest answer: outcome, reason, time."""
+        answers: dict[int, dict[str, tuple[str, str, int]]] = defaultdict(dict)
+        with self._database.reading() as session:
+            for start in range(0, len(file_ids), _IDS_AT_ONCE):
+                for row in _latest(session, file_ids[start : start + _IDS_AT_ONCE]):
+                    answers[row.file_id][row.check] = (row.outcome, row.reason, row.at)
+        return answers
+
+
+def _latest(session: Session, file_ids: Sequence[int]) -> Iterable[Any]:
+    newest = (
+        select(func.max(CheckResult.id))
+        .where(CheckResult.file_id.in_(file_ids))
+        .group_by(CheckResult.file_id, CheckResult.check)
+    )
+    columns = (
+        CheckResult.file_id,
+        CheckResult.check,
+        CheckResult.outcome,
+        CheckResult.reason,
+        CheckResult.at,
+    )
+    return session.execute(select(*columns).where(CheckResult.id.in_(newest)))
+
+
+def _releases(judged: Iterable[Judged]) -> Mapping[str | None, Sequence[Judged]]:
+    """Files by release; 1.0 and 1.0.0 are one, spelt as its first file spells it."""
+    spelling: dict[str, str] = {}
+    releases: dict[str | None, list[Judged]] = defaultdict(list)
+    for file, verdict in judged:
+        version = file.version
+        if version is not None:
+            version = spelling.setdefault(canonical(version), version)
+        releases[version].append((file, verdict))
+    ordered: list[str | None] = list(newest_first(spelling.values()))
+    if None in releases:
+        ordered.append(None)
+    return {v: sorted(releases[v], key=lambda file: (file[1].visible, file[0].filename)) for v in ordered}
+
+
+def _said(
+    rows: Iterable[Sequence[Any]], index: IndexConfig, source: SourceConfig, at: Microseconds
+) -> list[Said]:
+    """The decisions about a project that concern an index, reverted ones too, in order."""
+    made = list(rows)
+    reverts: dict[int, Decision] = {row[11]: decision_of(row) for row in made if row[1] == Kind.REVERT}
+    return [
+        said(decision_of(row), at, reverts.get(row[0]))
+        for row in made
+        if row[1] != Kind.REVERT and row[5] in (None, index.name) and row[12] in (None, source.name)
+    ]
