@@ -289,6 +289,11 @@ def test_a_zip_sdist_passes(tmp_path: Path) -> None:
         assert found(tmp_path, check, zip_of(entries), "acme-1.0.zip").outcome is Outcome.PASS
 
 
+def test_the_file_name_must_be_of_the_project_that_pkg_info_names(tmp_path: Path) -> None:
+    finding = found(tmp_path, "metadata", sdist_with(), "other-1.0.tar.gz")
+    assert finding.outcome is Outcome.FAIL and "its file name is not" in finding.reason
+
+
 def test_a_legacy_version_is_compared_as_text(tmp_path: Path) -> None:
     legacy = Release("acme", "1.0").metadata.replace(b"1.0", b"1.0-dev-r12x")
     content = sdist_of([Member("x/PKG-INFO", legacy)])
