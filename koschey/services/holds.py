@@ -196,11 +196,17 @@ def _compare(
             "project": project.name,
             "index": index.name,
             "subject": file.filename,
-            "before": "visible" if hold is None else f"{hold.state} ({hold.rule})",
+            "before": _before(hold, file, at),
             "after": f"{verdict.state} ({verdict.rule})",
             "reason": sentence(verdict, judge.policy, at),
         }
     )
+
+
+def _before(hold: _HoldRow | None, file: _FileRow, at: Microseconds) -> str:
+    if hold is not None:
+        return f"{hold.state} ({hold.rule})"
+    return "new" if file.first_seen == at else "visible"
 
 
 _ACTIONS = {State.VISIBLE: "file.released", State.HELD: "file.held", State.REJECTED: "file.rejected"}

@@ -18,6 +18,7 @@ from koschey.domain.names import NormalizedName
 from koschey.domain.policy import DAY
 from koschey.errors import Busy
 from koschey.services.holds import Holds
+from koschey.services.lapses import settle_lapsed
 from koschey.services.settling import ACTOR, Settling
 from koschey.stores.database import Database, now
 from koschey.stores.locks import Locks
@@ -64,7 +65,7 @@ class Sweeps:
         self._submit = submit
 
     def release_due(self, limit: int = 100_000) -> None:
-        """Record what became of holds that have ended, of ``limit`` files at the most.
+        """Record what became of holds that have ended, of ``limit`` files at the most, and of decisions.
 
         Verdicts need none of this: a file is visible from the moment on at which its hold ends.
 
@@ -72,6 +73,7 @@ class Sweeps:
             StoreUnavailable: the database failed; what was recorded before stays.
         """
         with suppress(Busy), self._locks.hold("sweep:release_due", 0.0):
+            settle_lapsed(self._database, self._holds)
             done, last = 0, frozenset[int]()
             while done < limit and (batch := self._release(last)):
                 done, last = done + len(batch), batch

@@ -220,7 +220,16 @@ class DecisionRow(Base):
     """What a person said about a scope. Appended, never edited; by names, to outlive what it is about."""
 
     __tablename__ = "decision"
-    __table_args__ = (Index(None, "name", "id"), _NEVER_REUSED)
+    __table_args__ = (
+        Index(None, "name", "id"),
+        Index(
+            None,
+            "expires_at",
+            sqlite_where=text("expires_at IS NOT NULL"),
+            postgresql_where=text("expires_at IS NOT NULL"),
+        ),
+        _NEVER_REUSED,
+    )
     id: Mapped[int] = mapped_column(_Key, primary_key=True)
     kind: Mapped[str] = mapped_column(String(10))
     name: Mapped[str] = mapped_column(String(200))

@@ -106,6 +106,13 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_decision_name_id"), "decision", ["name", "id"])
+    op.create_index(
+        op.f("ix_decision_expires_at"),
+        "decision",
+        ["expires_at"],
+        sqlite_where=sa.text("expires_at IS NOT NULL"),
+        postgresql_where=sa.text("expires_at IS NOT NULL"),
+    )
     op.create_table(
         "hold",
         sa.Column("index_id", KEY, nullable=False),

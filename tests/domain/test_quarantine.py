@@ -185,8 +185,10 @@ def test_a_file_that_was_withdrawn_is_hidden_whatever_was_approved_or_trusted(ca
 @given(cases(withdrawal=standing))
 def test_only_an_approve_shows_a_file_with_a_failed_or_crashed_check(case: Case) -> None:
     assume(case.bad)
+    trusted = case.also(Kind.TRUST).also(Kind.BASELINE, at=case.now)
 
-    assert not case.verdict.visible or case.verdict.rule is Rule.APPROVE
+    for verdict in (case.verdict, trusted.verdict):
+        assert not verdict.visible or verdict.rule is Rule.APPROVE
 
 
 @quick
@@ -232,6 +234,16 @@ def test_what_is_visible_stays_visible_as_time_goes_by(case: Case, later: int) -
         Policy(hold=0, required=frozenset({"archive"})),
         {"archive": Outcome.FAIL},
         (decision(1, Kind.APPROVE), decision(2, Kind.HOLD, until=5 * HOUR)),
+        now=HOUR,
+    ),
+    6 * HOUR,
+)
+@example(  # a trust that ends before the hold does, while an answer is missing
+    Case(
+        File(upload_time=0, first_seen=0),
+        Policy(hold=20 * HOUR, required=frozenset({"archive"})),
+        {},
+        (decision(1, Kind.TRUST, expires_at=5 * HOUR),),
         now=HOUR,
     ),
     6 * HOUR,
