@@ -248,6 +248,16 @@ def test_what_is_visible_stays_visible_as_time_goes_by(case: Case, later: int) -
     ),
     6 * HOUR,
 )
+@example(  # a baseline that expires before the hold does
+    Case(
+        File(upload_time=0, first_seen=0),
+        Policy(hold=20 * HOUR),
+        {},
+        (decision(1, Kind.BASELINE, at=HOUR, expires_at=5 * HOUR),),
+        now=HOUR,
+    ),
+    6 * HOUR,
+)
 @given(cases(), moments)
 def test_until_a_verdict_ends_it_stays_what_it_is(case: Case, later: int) -> None:
     verdict = case.verdict
