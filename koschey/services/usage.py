@@ -27,7 +27,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Days for which downloads stay on record.
 KEPT_DAYS = 400
-_FLUSH_SECONDS = 5.0
+_FLUSH_SECONDS = 3.0
 _AT_ONCE = 500
 #: How often a batch is tried while files that it names are being deleted.
 _TRIES = 3
