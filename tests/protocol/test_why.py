@@ -440,7 +440,6 @@ def test_the_command_says_by_its_exit_status_whether_something_visible_matches(
     name = held.name.replace("-", "_").upper()
     for requirement, status, words in (
         (name, 0, "1 of 2 versions visible, 1 held; the newest visible is 1.0"),
-        (f"{name}>=1", 0, "1 of 2 versions visible"),
         (f"{name}[extra]==1.0; python_version>'2'", 0, "visible: its hold is over"),
         (f"{name}==2.0", 3, sentence(held)),
         (f"{name}>=2", 3, "0 of 1 version visible, 1 held"),
@@ -452,9 +451,7 @@ def test_the_command_says_by_its_exit_status_whether_something_visible_matches(
     for requirement, problem in (
         (f"{name}==9", f"upstream listed no version 9 of {held.name} as of "),
         (f"{name}>9", f"no known version of {held.name} matches; there is 2.0, 1.0"),
-        ("nobody-has-it", "no project 'nobody-has-it' here"),
         ("no requirement", "is no requirement"),
-        ("foo @ https://upstream.example/foo.whl", "a requirement with a URL"),
     ):
         said = explained(holding, requirement)
         assert (said.returncode, said.stdout) == (1, ""), said
