@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -185,12 +186,20 @@ class Checking:
         promised = self._promised(look)
         subject = self._subjects.subject(look, str(file.path), contents, promised, compared=compared)
         findings = self._examiner.check(subject, checks)
-        metadata = None
-        if look.filename.endswith(".whl") and out.is_file():
-            body = out.read_bytes()
-            metadata = hashlib.sha256(body).hexdigest()
-            self._store.publish(out, metadata, len(body))
-        return _Examined(findings, contents, metadata, _any_error(findings))
+        return _Examined(findings, contents, self._kept_metadata(look, out), _any_error(findings))
+
+    def _kept_metadata(self, look: FileLook, out: Path) -> str | None:
+        """sha256 of a wheel's METADATA once it is in the store; None when there is none to serve."""
+        if not look.filename.endswith(".whl"):
+            return None
+        if not out.is_file():
+            problem = "it has no METADATA that could be believed"
+            log.warning("file.no_metadata", filename=look.filename, problem=problem)
+            return None
+        body = out.read_bytes()
+        digest = hashlib.sha256(body).hexdigest()
+        self._store.publish(out, digest, len(body))
+        return digest
 
     def _promised(self, look: FileLook) -> str | None:
         """sha256 of the sidecar that the upstream advertised (PEP 658), also when it was replaced since."""

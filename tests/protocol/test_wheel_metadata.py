@@ -29,7 +29,7 @@ ZEROS = bytes(64 << 20)
 METADATA = b"Metadata-Version: 2.1\nName: x\nVersion: 1.0\n"
 
 
-def test_a_sidecar_that_differs_from_the_wheel_is_an_alarm_and_the_wheels_own_is_served(
+def test_a_sidecar_that_differs_from_the_wheel_hides_it_and_only_the_wheels_own_is_ever_served_again(
     eager: Running, project: Project
 ) -> None:
     wheel = project.release("1.0", requires=["needed"])
@@ -41,7 +41,12 @@ def test_a_sidecar_that_differs_from_the_wheel_is_an_alarm_and_the_wheels_own_is
     assert download(url).content == wheel.content
 
     digest = hashlib.sha256(own or b"").hexdigest()
-    eventually(lambda: entry(eager, wheel)["core-metadata"] == {"sha256": digest})
+    eventually(lambda: filenames(eager, project.name) == [])
+    assert download(url).status_code == download(url + ".metadata").status_code == 403
+    eager.cli(
+        "quarantine", "approve", f"{project.name}==1.0", "--reason", "it is the wheel that counts", "--yes"
+    )
+    assert entry(eager, wheel)["core-metadata"] == {"sha256": digest}
     assert download(url + ".metadata").content == own
     [alarm] = logged(eager, "file.metadata_differs", filename=wheel.filename)
     assert (alarm["promised"], alarm["wheel"]) == (hashlib.sha256(lie).hexdigest(), digest)
@@ -101,7 +106,7 @@ HOSTILE_WHEELS: dict[str, Callable[[str], bytes]] = {
 
 
 @pytest.mark.parametrize("make", HOSTILE_WHEELS.values(), ids=HOSTILE_WHEELS)
-def test_a_hostile_wheel_is_kept_as_it_is_and_its_inspection_harms_nothing(
+def test_a_hostile_wheel_is_hidden_once_it_is_looked_into_and_that_harms_nothing(
     eager: Running, project: Project, make: Callable[[str], bytes]
 ) -> None:
     stem = f"{project.name.replace('-', '_')}-1.0"
@@ -112,12 +117,12 @@ def test_a_hostile_wheel_is_kept_as_it_is_and_its_inspection_harms_nothing(
 
     [refused] = eventually(lambda: logged(eager, "file.no_metadata", filename=hostile.filename))
     assert refused["problem"]
-    assert not entry(eager, hostile).get("core-metadata")
-    assert download(url + ".metadata").status_code == 404
+    eventually(lambda: filenames(eager, project.name) == [])
+    assert download(url).status_code == download(url + ".metadata").status_code == 403
     sound = project.release("1.1", sidecar=False)
     download(file_url(eager, sound))
     eventually(lambda: entry(eager, sound).get("core-metadata"))
-    assert filenames(eager, project.name) == [hostile.filename, sound.filename]
+    assert filenames(eager, project.name) == [sound.filename]
 
 
 def test_provenance_about_other_bytes_is_neither_passed_on_nor_kept(
