@@ -5,15 +5,13 @@ The row says what is to be done (``due_at``), so that whoever is killed anywhere
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, update
 
 from koschey.checks.subject import Contents
 from koschey.domain.checks import Finding, Outcome, judged, outcomes, summary
@@ -26,12 +24,13 @@ from koschey.services.configuration import Configuration
 from koschey.services.contents import KEEP, OnDisk, StoredFiles, kept
 from koschey.services.holds import Holds
 from koschey.services.settling import ACTOR
+from koschey.services.sidecars import Sidecars, take_metadata
 from koschey.services.subjects import Subjects
 from koschey.stores.blobs import BlobStore
 from koschey.stores.database import Database, Transaction, now
 from koschey.stores.locks import Locks
 from koschey.stores.lookup import FileLook, Lookup
-from koschey.stores.models import CheckResult, Event, File
+from koschey.stores.models import CheckResult, File
 
 if TYPE_CHECKING:
     from koschey.checks.examiner import Examiner
@@ -83,7 +82,7 @@ class Checking:
         self._lookup = lookup
         self._configuration = configuration
         self._locks = locks
-        self._store = store
+        self._sidecars = Sidecars(database, store)
         self._files = files
         self._subjects = subjects
         self._examiner = examiner
@@ -171,7 +170,9 @@ class Checking:
         except Unreadable as error:
             # The checks that would look at the contents have none: they have not passed.
             log.warning("file.no_metadata", filename=look.filename, problem=error.problem)
-            subject = self._subjects.subject(look, str(file.path), None, self._promised(look), compared=False)
+            subject = self._subjects.subject(
+                look, str(file.path), None, self._sidecars.promised(look), compared=False
+            )
             asked = [check for check in checks if check.name in BASIC]
             findings = self._examiner.check(subject, asked)
             unasked = [
@@ -183,37 +184,10 @@ class Checking:
         # A file that is compared makes another one be read, and perhaps fetched: not for basic checks, or
         # one new release would bring in the whole past of its project.
         compared = any(check.name not in BASIC for check in checks)
-        promised = self._promised(look)
+        promised = self._sidecars.promised(look)
         subject = self._subjects.subject(look, str(file.path), contents, promised, compared=compared)
         findings = self._examiner.check(subject, checks)
-        return _Examined(findings, contents, self._kept_metadata(look, out), _any_error(findings))
-
-    def _kept_metadata(self, look: FileLook, out: Path) -> str | None:
-        """sha256 of a wheel's METADATA once it is in the store; None when there is none to serve."""
-        if not look.filename.endswith(".whl"):
-            return None
-        if not out.is_file():
-            problem = "it has no METADATA that could be believed"
-            log.warning("file.no_metadata", filename=look.filename, problem=problem)
-            return None
-        body = out.read_bytes()
-        digest = hashlib.sha256(body).hexdigest()
-        self._store.publish(out, digest, len(body))
-        return digest
-
-    def _promised(self, look: FileLook) -> str | None:
-        """sha256 of the sidecar that the upstream advertised (PEP 658), also when it was replaced since."""
-        if not look.metadata_stored:
-            return look.metadata_sha256 if look.metadata_advertised else None
-        said = select(Event.before).where(
-            Event.project == look.name,
-            Event.action == "file.metadata_differs",
-            Event.subject == look.filename,
-            Event.after == look.metadata_sha256,
-        )
-        with self._database.reading() as session:
-            replaced = session.scalar(said.order_by(Event.id.desc()).limit(1))
-        return replaced or look.metadata_sha256
+        return _Examined(findings, contents, self._sidecars.kept(look, out), _any_error(findings))
 
     def _record(
         self, tx: Transaction, look: FileLook, examined: _Examined, policies: Sequence[Policy]
@@ -234,7 +208,7 @@ class Checking:
             row.due_at, row.attempts = None, 0
         if examined.contents is not None:
             tx.connection.execute(KEEP, kept(look.file_id, examined.contents))
-        page_changes = examined.metadata is not None and self._take_metadata(tx, look, row, examined.metadata)
+        page_changes = examined.metadata is not None and take_metadata(tx, look, row, examined.metadata)
         failed = _newly_failed(before, row.checks, policies)
         if failed:
             told = [f for f in examined.findings if f.check in failed]
@@ -257,34 +231,6 @@ class Checking:
             file_ids=[look.file_id],
             raise_serial=page_changes,
         )
-
-    @staticmethod
-    def _take_metadata(tx: Transaction, look: FileLook, row: File, digest: str) -> bool:
-        """Serve the METADATA of the wheel itself (PEP 658); whether that changes the page.
-
-        A sidecar that says something else is replaced, and that is an alarm: a resolver would have decided
-        by what is never installed.
-        """
-        promised = row.metadata_sha256
-        row.metadata_sha256, row.metadata_stored = digest, True
-        if promised is not None and promised != digest:
-            log.error(
-                "file.metadata_differs",
-                project=look.name,
-                filename=look.filename,
-                promised=promised,
-                wheel=digest,
-            )
-            tx.record(
-                "file.metadata_differs",
-                actor=ACTOR,
-                project=look.name,
-                subject=look.filename,
-                before=promised,
-                after=digest,
-                reason="the upstream's sidecar is not the wheel's METADATA",
-            )
-        return promised != digest
 
 
 def _pause(pauses: Sequence[int], attempts: int) -> Microseconds:
