@@ -20,7 +20,7 @@ class Needed(msgspec.Struct, frozen=True):
     version: str
     files: tuple[PlannedFile, ...]
     why: tuple[str, ...]
-    """Who needs it; nobody for the one that was asked for."""
+    """Who in the plan requires it, and how; mostly nobody for the one that was asked for."""
 
 
 class Unsatisfied(msgspec.Struct, frozen=True):
