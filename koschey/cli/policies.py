@@ -50,7 +50,7 @@ def list_(index: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's
 
 
 @policy.command(name="set")
-@click.argument("pattern")
+@click.argument("pattern", default="*")
 @_own_index_option
 @click.option("--hold-days", type=float, help="Days of hold, fractions allowed; 0 switches the hold off.")
 @click.option("--clock", type=click.Choice(["upload-time", "first-seen"]), help="Where the hold begins.")
@@ -77,7 +77,10 @@ def set_(
     yes: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    """Make or change the rule for names that match the glob PATTERN; * is for all. What is not said stays."""
+    """Make or change the rule for names that match the glob PATTERN, for all without it.
+
+    What is not said stays.
+    """
     from koschey.domain.policy import Clock
     from koschey.services.policies import PolicyChange
 
