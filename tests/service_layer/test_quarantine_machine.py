@@ -46,6 +46,7 @@ FILES = {
     "sample-3.0.tar.gz": "3.0",
 }
 CLAIMS = (None, -60 * DAY, -3 * DAY, -12 * HOUR, -HOUR, 0, DAY)
+EXAMPLES = 25
 numbers = itertools.count(1)
 filenames = st.sampled_from(list(FILES))
 indexes = st.sampled_from([None, *INDEXES])
@@ -122,12 +123,22 @@ class Quarantine(RuleBasedStateMachine):
         self, listed: set[str], claims: list[int | None], other_bytes: str | None, status: str
     ) -> None:
         """New files, changed ones, withdrawn ones and ones that returned, as the page has them now."""
-        at = self.clock.now
         page = {}
         for (filename, version), claim in zip(FILES.items(), claims, strict=True):
             sha256 = ("b" if filename == other_bytes else "a") * 64
             if filename in listed and status == "active":
-                page[filename] = (version, sha256, None if claim is None else at + claim)
+                page[filename] = (version, sha256, None if claim is None else self.clock.now + claim)
+        self._publish(page, status)
+
+    @precondition(lambda self: self.model.files)
+    @rule(claim=st.sampled_from(CLAIMS))
+    def upstream_gives_other_times(self, claim: int | None) -> None:
+        """For everything that was ever listed, also what had none."""
+        claimed = None if claim is None else self.clock.now + claim
+        page = {file.filename: (file.version, file.sha256, claimed) for file in self.model.files.values()}
+        self._publish(page, "active")
+
+    def _publish(self, page: dict[str, tuple[str, str, int | None]], status: str) -> None:
         files = tuple(
             UpstreamFile(
                 filename=filename,
@@ -139,7 +150,7 @@ class Quarantine(RuleBasedStateMachine):
             for filename, (version, sha256, claimed) in page.items()
         )
         self._look(PageFetched(UpstreamPage(name=self.name, files=files, status=status), None))
-        self.model.page(at, page, quarantined=status == "quarantined")
+        self.model.page(self.clock.now, page, quarantined=status == "quarantined")
 
     @precondition(lambda self: self.model.looked_at is not None)
     @rule()
@@ -162,15 +173,22 @@ class Quarantine(RuleBasedStateMachine):
             )
             self.holds.settle(tx, [project_id], actor="koschey", at=self.clock.now, file_ids=[file_id])
 
+    @precondition(lambda self: self.model.files)
+    @rule(which=st.integers(0, 3), index=indexes, end=ends)
+    def somebody_approves_a_file(self, which: int, index: str | None, end: int | None) -> None:
+        files = list(self.model.files)
+        filename = files[which % len(files)]
+        self._say("approve", filename=filename, index=index, expires_at=self._in(end))
+
     @rule(verb=st.sampled_from(["approve", "reject", "extend"]), scope=scopes, index=indexes, end=ends)
     def somebody_decides(self, verb: str, scope: dict[str, str], index: str | None, end: int | None) -> None:
-        end_name = "until" if verb == "extend" else "expires_at"
-        moment = {end_name: None if end is None else self.clock.now + end}
-        self._say(verb, **scope, index=index, **moment)
+        self._say(
+            verb, **scope, index=index, **{"until" if verb == "extend" else "expires_at": self._in(end)}
+        )
 
     @rule(index=indexes, end=ends)
     def somebody_trusts(self, index: str | None, end: int | None) -> None:
-        self._say("trust", index=index, expires_at=None if end is None else self.clock.now + end)
+        self._say("trust", index=index, expires_at=self._in(end))
 
     @precondition(lambda self: self.model.files)
     @rule(index=indexes)
@@ -215,6 +233,13 @@ class Quarantine(RuleBasedStateMachine):
             self.settled = False
 
     @rule()
+    def time_goes_by_until_a_decision_runs_out_and_the_sweeps_run(self) -> None:
+        expiries = [made.expires_at for made, _ in self.model.said if made.expires_at is not None]
+        if coming := [at for at in expiries if at > self.clock.now]:
+            self.clock.now = min(coming)
+        self.the_sweeps_run()
+
+    @rule()
     def the_sweeps_run(self) -> None:
         self.here.koschey.tasks["settle_policies"]()
         self.here.koschey.tasks["release_due"]()
@@ -226,7 +251,7 @@ class Quarantine(RuleBasedStateMachine):
             return
         self.clock.now += 1_000_000
         for index in INDEXES:
-            visible = {f.filename for f in self._in(index, "visible")}
+            visible = {f.filename for f in self._files(index, "visible")}
             ready = self.here.koschey.catalog.project_page(
                 index, self.name, Representation.JSON, "identity", "http://index.example"
             )
@@ -251,7 +276,7 @@ class Quarantine(RuleBasedStateMachine):
                 (index, file.filename): state
                 for index in INDEXES
                 for state in ("held", "rejected")
-                for file in self._in(index, state)
+                for file in self._files(index, state)
             }
             assert {key: state for key, (state, _) in recorded.items()} == hidden
         counted = Counter(row["index"] for row in rows)
@@ -282,6 +307,9 @@ class Quarantine(RuleBasedStateMachine):
         self.recorded, self.events = recorded, self._newest_event()
         self.seen = {(index, filename) for index in INDEXES for filename in self.model.files}
 
+    def _in(self, span: int | None) -> int | None:
+        return None if span is None else self.clock.now + span
+
     def _look(self, outcome: PageOutcome) -> None:
         self.upstream.next = outcome
         source = next(s for s in self.here.koschey.configuration.upstreams() if s.name == "upstream")
@@ -295,7 +323,7 @@ class Quarantine(RuleBasedStateMachine):
             return
         self.model.said += [(made, self.clock.now) for made in outcome.decisions]
 
-    def _in(self, index: str, state: str) -> list[ModelFile]:
+    def _files(self, index: str, state: str) -> list[ModelFile]:
         now = self.clock.now
         return [f for f in self.model.files.values() if self.model.state(index, f, now) == state]
 
@@ -355,11 +383,8 @@ def test_whatever_happens_the_quarantine_is_as_its_rules_say(deploy: Deploy, clo
         Quarantine,
         settings=settings(
             max_examples=EXAMPLES,
-            stateful_step_count=25,
+            stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )
-
-
-EXAMPLES = 12
