@@ -175,9 +175,10 @@ def test_the_examples_of_upstreams_and_indexes_work_in_their_order(tmp_path: Pat
 
 @pytest.mark.parametrize("command", [*commands("koschey serve"), *commands("gunicorn")])
 def test_the_production_sketch_serves(
-    command: str, upstream: FakeUpstream, postgres_url: str, s3: S3Server, tmp_path: Path
+    command: str, upstream: FakeUpstream, postgres_url: str, redis_url: str, s3: S3Server, tmp_path: Path
 ) -> None:
     own = {
+        "KOSCHEY_REDIS_URL": redis_url,
         "KOSCHEY_DATABASE_URL": postgres_url,
         "KOSCHEY_STORAGE_URL": s3.storage_url(s3.make_bucket(), "koschey"),
         "KOSCHEY_DATA_DIR": str(tmp_path / "data"),
@@ -188,7 +189,9 @@ def test_the_production_sketch_serves(
     assert PRODUCTION_ADDRESS in command
     bind = f"127.0.0.1:{running.free_port()}"
     environ = environment(tmp_path, **(settings | own), KOSCHEY_UPSTREAM_URL=upstream.simple_url)
-    with shell(command.replace(PRODUCTION_ADDRESS, bind), tmp_path, environ):
+    (worker,) = commands("koschey worker")
+    serving = command.replace(PRODUCTION_ADDRESS, bind)
+    with shell(serving, tmp_path, environ), shell(worker, tmp_path, environ):
         wait_until_ready(f"http://{bind}")
         answer = requests.get(
             f"http://{bind}/simple/flask/",

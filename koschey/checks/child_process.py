@@ -10,8 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
-from koschey.errors import KoscheyError
+from koschey.errors import KoscheyError, StoreUnavailable
 
 #: Seconds for what takes a tenth of one: to start, to take a request.
 _PATIENCE = 60.0
@@ -41,7 +42,10 @@ class ChildProcess:
         # The child starts isolated; it gets this process's folders after its own, so that it finds the
         # same plug-ins and nothing of them stands in front of the standard library. "" is not among them.
         folders = os.pathsep.join(folder for folder in sys.path if os.path.isabs(folder))  # noqa: PTH117
-        self._command = [sys.executable, "-I", "-m", "koschey.checks.child"]
+        # Koschey itself may run from a checkout that no installation names.
+        home = str(Path(__file__).resolve().parents[2])
+        run = f"import sys; sys.path.append({home!r})\nfrom koschey.checks import child; child.main(sys.argv[1:])"
+        self._command = [sys.executable, "-I", "-c", run]
         self._command += [f"--memory={memory}", f"--path={folders}", *plugins]
         self._process: subprocess.Popen[bytes] | None = None
         self._received = b""
@@ -53,7 +57,7 @@ class ChildProcess:
         one gets it.
 
         Raises:
-            ChildLost: no child could be started that would take it.
+            StoreUnavailable: no child could be started that would take it. That says nothing about the file.
         """
         for _ in range(_TRIES):
             try:
@@ -65,7 +69,7 @@ class ChildProcess:
                 self.kill()
             else:
                 return
-        raise ChildLost("it did not run: the process for checks does not start")
+        raise StoreUnavailable("checks", "the process for checks does not start")
 
     def answer(self, seconds: float) -> bytes:
         """The next line of the answer.

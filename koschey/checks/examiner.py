@@ -76,7 +76,7 @@ class Examiner:
         it has none, or none that could be believed, ``out`` is not made. It may be there when this raises.
 
         Raises:
-            Unreadable: it cannot be told.
+            Unreadable: it cannot be told. StoreUnavailable: nothing can be read or checked now.
         """
         limit = self._limit(path)
         request = ReadRequest(str(path.absolute()), filename, str(out.absolute()), limit)
@@ -97,6 +97,9 @@ class Examiner:
         """One finding of each check, in the same order.
 
         A check in which the process died, or that took too long, is an ERROR; the others are done.
+
+        Raises:
+            StoreUnavailable: nothing can be checked now.
         """
         path = Path(subject.path).absolute()
         subject = msgspec.structs.replace(subject, path=str(path))
@@ -111,11 +114,7 @@ class Examiner:
         self, child: ChildProcess, subject: Subject, wanted: tuple[Wanted, ...], limit: float
     ) -> Iterator[Finding]:
         """Findings up to the first check that the child does not survive, that one included."""
-        try:
-            child.begin(msgspec.json.encode(CheckRequest(subject, wanted, limit)))
-        except ChildLost as lost:
-            yield from (Finding(check.name, Outcome.ERROR, lost.how) for check in wanted)
-            return
+        child.begin(msgspec.json.encode(CheckRequest(subject, wanted, limit)))
         for check in wanted:
             try:
                 finding = msgspec.json.decode(child.answer(limit), type=Finding)

@@ -6,6 +6,7 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
+from typing import Any
 from urllib.parse import urlsplit
 
 import pluggy
@@ -105,7 +106,7 @@ class Routes:
         )
 
 
-def _wrong_field(route: Route) -> str | None:
+def _wrong_field(route: Any) -> str | None:
     """What a plug-in's route has that no request can be made with; types are a promise that nobody checks."""
     if not isinstance(route.headers, Mapping) or not all(
         isinstance(part, str) for pair in route.headers.items() for part in pair
