@@ -44,7 +44,8 @@ class ChildProcess:
         folders = os.pathsep.join(folder for folder in sys.path if os.path.isabs(folder))  # noqa: PTH117
         # Koschey itself may run from a checkout that no installation names.
         home = str(Path(__file__).resolve().parents[2])
-        run = f"import sys; sys.path.append({home!r})\nfrom koschey.checks import child; child.main(sys.argv[1:])"
+        run = "from koschey.checks import child; child.main(sys.argv[1:])"
+        run = f"import sys; sys.path.append({home!r}); {run}"
         self._command = [sys.executable, "-I", "-c", run]
         self._command += [f"--memory={memory}", f"--path={folders}", *plugins]
         self._process: subprocess.Popen[bytes] | None = None
