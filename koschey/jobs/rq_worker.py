@@ -60,6 +60,8 @@ class _Worker(Worker):
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """A sign of life, and the registration again if Redis was emptied."""
         super().heartbeat(timeout, pipeline)
+        if self.stopping and not self._stop_requested:
+            raise StopRequested  # again: what the signal interrupted may have swallowed it
         if pipeline is None and not self.connection.hexists(self.key, "birth"):
             self.connection.hset(self.key, mapping=self.serialize())
             registration.register(self)

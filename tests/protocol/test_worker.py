@@ -123,6 +123,11 @@ class Deployment:
         waiting = "SELECT count(*) AS n FROM file WHERE due_at IS NOT NULL AND version <> '1.0'"
         return int(self.rows(waiting)[0]["n"])
 
+    def tries(self, filename: str) -> int:
+        """How often it was begun to check a file; a check that was recorded is one as well."""
+        rows = self.rows("SELECT attempts, checks FROM file WHERE filename = :filename", filename=filename)
+        return int(rows[0]["attempts"]) or bool(rows[0]["checks"])
+
     def checked(self, filename: str) -> bool:
         rows = self.rows("SELECT due_at, checks FROM file WHERE filename = :filename", filename=filename)
         return bool(rows) and rows[0]["due_at"] is None and bool(rows[0]["checks"])
@@ -278,9 +283,9 @@ def test_a_redis_that_was_killed_and_comes_back_is_used_again(
 def test_a_job_that_is_killed_anywhere_is_done_by_another_one(
     deployment: Deployment, fresh: Callable[..., str], point: str
 ) -> None:
-    wheel = fresh("killed")
+    wheel = fresh(f"killed{point.replace('.', '').replace('_', '')}")
     with deployment.worker("--workers", "1", KOSCHEY_FAIL=f"{point}:kill"):
-        eventually(lambda: deployment.says("terminated unexpectedly"), PATIENCE)
+        eventually(lambda: deployment.tries(wheel) and deployment.says("terminated unexpectedly"), PATIENCE)
 
     with deployment.worker("--workers", "1"):
         deployment.hurry()
@@ -294,7 +299,7 @@ def test_a_killed_worker_is_replaced_and_its_job_done_once(
 ) -> None:
     wheel = fresh("replaced")
     with deployment.worker("--workers", "1", KOSCHEY_FAIL="check.before_record:sleep:2") as worker:
-        [horse] = eventually(lambda: _at_work(worker, deployment), PATIENCE)
+        [horse] = eventually(lambda: _at_work(worker, deployment, wheel), PATIENCE)
         parent = int(Path(f"/proc/{horse}/stat").read_text().rpartition(")")[2].split()[1])
         os.kill(parent, signal.SIGKILL)
         os.kill(horse, signal.SIGKILL)
@@ -303,6 +308,43 @@ def test_a_killed_worker_is_replaced_and_its_job_done_once(
         assert len(_children(worker.pid)) == 3
 
     assert deployment.events(wheel) == ["file.held"]
+
+
+def test_the_first_signal_lets_a_job_finish_and_a_second_one_does_not(
+    deployment: Deployment, fresh: Callable[..., str]
+) -> None:
+    wheel = fresh("signalled")
+    with deployment.worker("--workers", "1", KOSCHEY_FAIL="check.before_record:sleep:600") as worker:
+        [horse] = eventually(lambda: _at_work(worker, deployment, wheel), PATIENCE)
+        worker.send_signal(signal.SIGTERM)
+        eventually(lambda: len(_children(worker.pid)) == 1, PATIENCE)
+        assert _alive(horse)
+        worker.send_signal(signal.SIGTERM)
+        worker.wait(PATIENCE)
+        eventually(lambda: not _alive(horse), PATIENCE)
+
+
+def test_without_workers_a_killed_web_process_is_followed_by_another_try(
+    tmp_path: Path, upstream: FakeUpstream
+) -> None:
+    wheel = upstream.project("in-process").release("1.0", upload_time=_ago(days=2))
+    settings = {"KOSCHEY_QUARANTINE_DAYS": "7", "KOSCHEY_FAIL": "check.before_record:kill"}
+    web = start_koschey(tmp_path, upstream.simple_url, settings, workers=1)
+    engine = create_engine(f"sqlite:///{web.data_dir}/koschey.sqlite")
+    deployment = Deployment(web.environment, engine, OwnRedis(tmp_path, 0), upstream, web.log_path, web)
+    try:
+        deployment.ask("in-process")
+        eventually(lambda: deployment.says("SIGKILL"), PATIENCE)
+        assert not deployment.checked(wheel.filename)
+        web.stop()
+        web.start_again(KOSCHEY_FAIL="")
+        deployment.hurry()
+        eventually(lambda: deployment.checked(wheel.filename), PATIENCE)
+    finally:
+        engine.dispose()
+        web.stop()
+
+    assert deployment.events(wheel.filename) == ["file.held"]
 
 
 def test_the_processes_end_with_their_parent(deployment: Deployment) -> None:
@@ -314,10 +356,11 @@ def test_the_processes_end_with_their_parent(deployment: Deployment) -> None:
         eventually(lambda: not any(_alive(child) for child in children), PATIENCE)
 
 
-def _at_work(worker: subprocess.Popen[bytes], deployment: Deployment) -> list[int]:
-    """The process that has begun to check a file."""
-    begun = deployment.rows("SELECT id FROM file WHERE attempts > 0 AND stored_at IS NOT NULL")
-    return _horses(worker)[:1] if begun else []
+def _at_work(worker: subprocess.Popen[bytes], deployment: Deployment, filename: str) -> list[int]:
+    """The process that checks a file, and is beyond its download: it has one that reads the archive."""
+    [row] = deployment.rows("SELECT attempts, stored_at FROM file WHERE filename = :name", name=filename)
+    begun = row["attempts"] and row["stored_at"]
+    return [horse for horse in _horses(worker) if _children(horse)] if begun else []
 
 
 def _alive(pid: int) -> bool:
