@@ -79,7 +79,8 @@ class _Changes:
 
     added: list[dict[str, Any]] = field(default_factory=list)
     altered: list[dict[str, Any]] = field(default_factory=list)
-    removed: list[dict[str, Any]] = field(default_factory=list)
+    removed: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+    """Ids of files, by index."""
     events: list[dict[str, Any]] = field(default_factory=list)
     counts: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     projects: set[int] = field(default_factory=set)
@@ -119,11 +120,16 @@ class Holds:
         for file in _files(tx, sorted(projects), file_ids):
             files[file.project_id].append(file)
         holds = _holds(tx, sorted(projects), file_ids)
+        indexes = {
+            source_id: self._configuration.indexes_of(source_id, tx.session)
+            for source_id in {project.source_id for project in projects.values()}
+        }
         changes = _Changes()
         for project in projects.values():
-            self._judge(tx, project, files[project.id], holds, changes, actor, at)
+            having = indexes[project.source_id]
+            self._judge(tx, having, project, files[project.id], holds, changes, actor, at)
         for hold in holds.values():  # what is left is of indexes that have the source no more
-            changes.removed.append({"_index_id": hold.index_id, "_file_id": hold.file_id})
+            changes.removed[hold.index_id].append(hold.file_id)
             changes.counts[hold.index_id] -= 1
         if raise_serial:
             changes.projects.update(projects)
@@ -133,6 +139,7 @@ class Holds:
     def _judge(
         self,
         tx: Transaction,
+        indexes: Iterable[IndexConfig],
         project: _ProjectRow,
         files: Sequence[_FileRow],
         holds: dict[tuple[int, int], _HoldRow],
@@ -142,7 +149,7 @@ class Holds:
     ) -> None:
         source = self._configuration.source(project.source_id)
         rows = _decisions(tx, project.name) if project.decided else []
-        for index in self._configuration.indexes_of(project.source_id, tx.session):
+        for index in indexes:
             policy = index.policy(source, project.name)
             taken_back = withdrawal(source, project.state, project.status)
             judge = Judge(policy, in_force(rows, index, source), taken_back)
@@ -165,7 +172,6 @@ def _compare(
     actor: str,
     at: Microseconds,
 ) -> None:
-    key = {"_index_id": index.id, "_file_id": file.id}
     values = {
         "state": verdict.state.value,
         "rule": verdict.rule.value,
@@ -173,7 +179,7 @@ def _compare(
         "review": needs_review(verdict),
     }
     if verdict.visible:
-        changes.removed.append(key)
+        changes.removed[index.id].append(file.id)
         changes.counts[index.id] -= 1
     elif hold is None:
         changes.added.append(
@@ -183,7 +189,7 @@ def _compare(
     elif tuple(hold[2:]) == tuple(values.values()):
         return
     else:
-        changes.altered.append({**key, **values})
+        changes.altered.append({"_index_id": index.id, "_file_id": file.id, **values})
         if (hold.state, hold.rule) == (values["state"], values["rule"]):
             return  # another end of the same hold: the decision or the policy that moved it has its event
     changes.projects.add(project.id)
@@ -239,8 +245,10 @@ def _write(tx: Transaction, changes: _Changes) -> None:
         connection.execute(_ADD, changes.added)
     if changes.altered:
         connection.execute(_ALTER, changes.altered)
-    if changes.removed:
-        connection.execute(_REMOVE, changes.removed)
+    for index_id, file_ids in changes.removed.items():
+        for ids in _batches(file_ids):
+            among = (_HOLDS.c.index_id == index_id) & _HOLDS.c.file_id.in_(ids)
+            connection.execute(delete(_HOLDS).where(among))  # type: ignore[arg-type]
     for index_id in sorted(changes.counts):  # in one order, as everybody takes locks
         adjust(tx, index_id, changes.counts[index_id])
     if changes.projects:
@@ -258,13 +266,11 @@ def adjust(tx: Transaction, index_id: int, by: int) -> None:
 
 
 _ADD = insert(_HOLDS)  # type: ignore[arg-type]
-_OF_ROW = (_HOLDS.c.index_id == bindparam("_index_id")) & (_HOLDS.c.file_id == bindparam("_file_id"))
 _ALTER = (
     update(_HOLDS)  # type: ignore[arg-type]
-    .where(_OF_ROW)
+    .where(_HOLDS.c.index_id == bindparam("_index_id"), _HOLDS.c.file_id == bindparam("_file_id"))
     .values({name: bindparam(name) for name in ("state", "rule", "until", "review")})
 )
-_REMOVE = delete(_HOLDS).where(_OF_ROW)  # type: ignore[arg-type]
 _EVENTS = insert(Event.__table__)  # type: ignore[arg-type]
 _ADJUST = text(
     "INSERT INTO counter (name, value) VALUES (:name, :by) "
