@@ -17,7 +17,7 @@ from types import FrameType
 
 import msgspec
 
-from bench import cold, installs, lifetime, load, nginx, synthetic, warm
+from bench import cold, installs, lifetime, load, nginx, quarantine, synthetic, warm
 from bench.ground import Effort, Ground
 from bench.processes import BenchError
 from bench.report import Row, table
@@ -37,6 +37,8 @@ MEASURES: dict[str, Callable[[Ground], Iterator[Row]]] = {
     "pip": installs.pip_download,
     "large-file-accel": warm.large_file_accel,
     "first-huge-page": cold.first_huge_page,
+    "verdicts": quarantine.verdicts,
+    "queue": quarantine.queue,
     "start": lifetime.start_up,
     "memory": lifetime.memory_use,
 }

@@ -123,6 +123,7 @@ class Quarantine(RuleBasedStateMachine):
         self, listed: set[str], claims: list[int | None], other_bytes: str | None, status: str
     ) -> None:
         """New files, changed ones, withdrawn ones and ones that returned, as the page has them now."""
+        self._moment_later()
         page = {}
         for (filename, version), claim in zip(FILES.items(), claims, strict=True):
             sha256 = ("b" if filename == other_bytes else "a") * 64
@@ -134,6 +135,7 @@ class Quarantine(RuleBasedStateMachine):
     @rule(claim=st.sampled_from(CLAIMS))
     def upstream_gives_other_times(self, claim: int | None) -> None:
         """For everything that was ever listed, also what had none."""
+        self._moment_later()
         claimed = None if claim is None else self.clock.now + claim
         page = {file.filename: (file.version, file.sha256, claimed) for file in self.model.files.values()}
         self._publish(page, "active")
@@ -155,6 +157,7 @@ class Quarantine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.looked_at is not None)
     @rule()
     def upstream_says_404(self) -> None:
+        self._moment_later()
         self._look(PageMissing())
         self.model.missing(self.clock.now)
 
@@ -164,6 +167,7 @@ class Quarantine(RuleBasedStateMachine):
         file = self.model.files.get(filename)
         if file is None:
             return
+        self._moment_later()
         file.answers[check] = outcome
         with self.here.koschey.database.transaction() as tx:
             project_id, file_id = self._ids(filename)
@@ -193,6 +197,7 @@ class Quarantine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.files)
     @rule(index=indexes)
     def somebody_accepts_what_is_there(self, index: str | None) -> None:
+        self._moment_later()
         with_project = {"project": str(self.name), "index": index, "reason": "as it is", "actor": "rena"}
         try:
             outcome = self.here.koschey.review.baseline(**with_project)  # type: ignore[arg-type]
@@ -213,6 +218,7 @@ class Quarantine(RuleBasedStateMachine):
         required=st.sets(st.sampled_from(REQUIRED)),
     )
     def the_policy_changes(self, index: str, days: int, clock: Clock, required: set[str]) -> None:
+        self._moment_later()
         effects = {check: Effect.REQUIRED if check in required else Effect.REPORTED for check in REQUIRED}
         self.here.koschey.policies.set(index, self.name, days, clock, effects, actor="rena", reason="so")
         self.model.policies[index] = ModelPolicy(days * DAY, clock, frozenset(required))
@@ -249,7 +255,6 @@ class Quarantine(RuleBasedStateMachine):
     def pages_list_what_the_model_says(self) -> None:
         if getattr(self, "model", None) is None or self.model.looked_at is None:
             return
-        self.clock.now += 1_000_000
         for index in INDEXES:
             visible = {f.filename for f in self._files(index, "visible")}
             ready = self.here.koschey.catalog.project_page(
@@ -310,12 +315,22 @@ class Quarantine(RuleBasedStateMachine):
     def _in(self, span: int | None) -> int | None:
         return None if span is None else self.clock.now + span
 
+    def _moment_later(self) -> None:
+        """No two things happen at once; and what ends meanwhile is not recorded yet."""
+        before = self.clock.now
+        self.clock.now += 1_000_000
+        ends = [row["until"] for row in self._holds()]
+        ends += [end for made, _ in self.model.said for end in (made.expires_at, made.until)]
+        if any(end is not None and before < end <= self.clock.now for end in ends):
+            self.settled = False
+
     def _look(self, outcome: PageOutcome) -> None:
         self.upstream.next = outcome
         source = next(s for s in self.here.koschey.configuration.upstreams() if s.name == "upstream")
         self.mirror.look(source, self.name, seen=self.model.looked_at)
 
     def _say(self, verb: str, **values: Any) -> None:
+        self._moment_later()
         review = self.here.koschey.review
         try:
             outcome = getattr(review, verb)(self.name, **values, reason="so", actor="rena")

@@ -1,0 +1,137 @@
+"""How PostgreSQL goes about the quarantine's statements: by an index, however many files are held."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from bench import held
+from koschey.domain.names import NormalizedName
+from koschey.stores.database import now
+from koschey.web.current import Koschey
+from tests.services import Services
+
+#: Grow with what is mirrored, held or said; a scan of any other table is a look at a few rows.
+LARGE = frozenset(
+    {"project", "file", "hold", "decision", "event", "check_result", "file_contents", "download"}
+)
+PROJECTS = 10_000
+ENDED = 10
+NAME = NormalizedName("held-200")
+
+Work = Callable[[Koschey], object]
+
+
+@pytest.fixture(scope="module")
+def koschey(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Koschey]:
+    """Services over a database of 100,000 held files, of which 100 are to be released."""
+    with (
+        services.database() as url,
+        held.services(url, tmp_path_factory.mktemp("plans")) as koschey,
+    ):
+        held.fill(koschey, projects=PROJECTS, ended=ENDED)
+        yield koschey
+
+
+def page_and_file(koschey: Koschey) -> None:
+    [look] = koschey.lookup.files_named(NAME, f"{NAME}-1.3.tar.gz")
+    koschey.lookup.page(look.project_id)
+    koschey.lookup.files_at(look.path)
+    koschey.lookup.name(NAME)
+
+
+WORK: dict[str, Work] = {
+    "a sweep that releases": lambda koschey: koschey.tasks["release_due"](),
+    "a sweep with nothing to do": lambda koschey: koschey.tasks["release_due"](),
+    "finding what is to be checked": lambda koschey: koschey.tasks["derive_work"](),
+    "the first page of the queue": lambda koschey: koschey.waiting.page(),
+    "a later page of the queue": lambda koschey: koschey.waiting.page(after=koschey.waiting.page().next),
+    "the oldest of the queue": lambda koschey: koschey.waiting.page(oldest_first=True),
+    "what waits for review": lambda koschey: koschey.waiting.page(review=True),
+    "one project of the queue": lambda koschey: koschey.waiting.page(project=NAME),
+    "the numbers of the queue": lambda koschey: koschey.metrics.numbers(),
+    "an approve": lambda koschey: koschey.review.approve(NAME, "1.1", reason="read it", actor="rena"),
+    "a reject": lambda koschey: koschey.review.reject(NAME, "1.2", reason="stolen", actor="rena"),
+    "a revert": lambda koschey: koschey.review.revert(NAME, "1.2", reason="a mistake", actor="rena"),
+    "the explanation of a version": lambda koschey: koschey.explanations.version("main", NAME, "1.3"),
+    "a page and a file of it": page_and_file,
+    "a project's decisions": lambda koschey: koschey.lookup.decisions(NAME),
+}
+
+
+@pytest.mark.parametrize("what", WORK)
+def test_no_large_table_is_gone_through_from_end_to_end(koschey: Koschey, what: str) -> None:
+    asked = statements(koschey, WORK[what])
+
+    assert asked
+    with koschey.engine.connect() as connection:
+        cursor = connection.connection.cursor()
+        for statement, parameters in asked:
+            cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
+            answer = cursor.fetchone()[0]
+            plan = (json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"]
+            scanned = set(sequential_scans(plan)) & LARGE
+            assert not scanned, f"{what}: goes through {scanned} for {statement}"
+
+
+def statements(koschey: Koschey, work: Work) -> list[tuple[str, Any]]:
+    """What some work asks the database, each statement with one set of its parameters."""
+    asked: dict[str, Any] = {}
+
+    def note(_1: Any, _2: Any, statement: str, parameters: Any, _3: Any, executemany: bool) -> None:
+        if statement.lstrip().startswith(("SELECT", "UPDATE", "DELETE")):
+            asked.setdefault(statement, parameters[0] if executemany else parameters)
+
+    rows = type(koschey.lookup)._rows
+
+    def note_look(lookup: Any, statement: str, values: Any) -> list[Any]:
+        asked.setdefault(statement, values)
+        return rows(lookup, statement, values)
+
+    event.listen(koschey.engine, "before_cursor_execute", note)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(koschey.lookup), "_rows", note_look)
+        try:
+            work(koschey)
+        finally:
+            event.remove(koschey.engine, "before_cursor_execute", note)
+    return list(asked.items())
+
+
+def sequential_scans(plan: dict[str, Any]) -> Iterator[str]:
+    if plan["Node Type"] == "Seq Scan":
+        yield plan["Relation Name"]
+    for part in plan.get("Plans", ()):
+        yield from sequential_scans(part)
+
+
+def test_a_sweep_with_nothing_to_do_asks_two_small_questions(koschey: Koschey) -> None:
+    """What has ended, and what has run out; the lock is asked elsewhere."""
+    koschey.tasks["release_due"]()
+    with koschey.database.reading() as session:
+        released = session.connection().exec_driver_sql(
+            "SELECT count(*) FROM event WHERE action = 'file.released' AND actor = 'koschey'"
+        )
+        assert released.scalar_one() == ENDED * held.EACH, "or there was nothing to do before either"
+
+    asked = statements(koschey, WORK["a sweep with nothing to do"])
+
+    assert sorted(statement.split(" FROM ")[1].split()[0] for statement, _ in asked) == ["decision", "hold"]
+
+
+def test_a_scan_would_be_seen(koschey: Koschey) -> None:
+    """Or the tests above would prove nothing."""
+
+    def careless(koschey: Koschey) -> None:
+        with koschey.database.reading() as session:
+            session.connection().exec_driver_sql("SELECT id FROM file WHERE size = %s", (now(),))
+
+    [(statement, parameters)] = statements(koschey, careless)
+    with koschey.engine.connect() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()
+
+    assert set(sequential_scans(plan[0]["Plan"])) == {"file"}
