@@ -62,7 +62,7 @@ class Gate:
     def __init__(self, lookup: Lookup, configuration: Configuration) -> None:
         self._lookup = lookup
         self._configuration = configuration
-        self._known: dict[tuple[str, int, str, int], Decisions] = {}
+        self._known: dict[tuple[str, int, int, str, int], Decisions] = {}
         self._lock = threading.Lock()
 
     def judge(self, index: IndexConfig, name: str, project: JudgedProject) -> Judge:
@@ -78,7 +78,7 @@ class Gate:
         self, index: IndexConfig, source: SourceConfig, name: str, project: JudgedProject
     ) -> Decisions:
         """Remembered by the project's serial: each decision about its name raises that."""
-        key = (name, project.serial, index.name, index.policy_version)
+        key = (name, source.id, project.serial, index.name, index.policy_version)
         known = self._known.get(key)
         if known is None:
             rows = self._lookup.decisions(name) if project.decided else ()
