@@ -46,7 +46,7 @@ FILES = {
     "sample-3.0.tar.gz": "3.0",
 }
 CLAIMS = (None, -60 * DAY, -3 * DAY, -12 * HOUR, -HOUR, 0, DAY)
-EXAMPLES = 25
+EXAMPLES = 20
 numbers = itertools.count(1)
 filenames = st.sampled_from(list(FILES))
 indexes = st.sampled_from([None, *INDEXES])

@@ -19,7 +19,7 @@ from tests.services import Services
 LARGE = frozenset(
     {"project", "file", "hold", "decision", "event", "check_result", "file_contents", "download"}
 )
-PROJECTS = 10_000
+PROJECTS = 5_000
 ENDED = 10
 NAME = NormalizedName("held-200")
 
@@ -28,7 +28,7 @@ Work = Callable[[Koschey], object]
 
 @pytest.fixture(scope="module")
 def koschey(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Koschey]:
-    """Services over a database of 100,000 held files, of which 100 are to be released."""
+    """Services over a database of 50,000 held files, of which 100 are to be released."""
     with (
         services.database() as url,
         held.services(url, tmp_path_factory.mktemp("plans")) as koschey,
