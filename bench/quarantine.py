@@ -46,8 +46,9 @@ def verdicts(ground: Ground) -> Iterator[Row]:
         if expected is not None and found != {expected}:
             raise BenchError(f"the verdicts on files that should be {expected} are {found}")
         milliseconds = [_judged(rows, decisions, at) * 1000 for _ in range(10 * ground.effort.rounds)]
-        median = statistics.median(milliseconds)
-        yield Row(f"verdicts on 6,000 files, {what}", "ms CPU", None, median, goal=Goal("limit", 10))
+        for figure, value in (("median", statistics.median(milliseconds)), ("fastest", min(milliseconds))):
+            name = f"verdicts on 6,000 files, {what}, {figure}"
+            yield Row(name, "ms CPU", None, value, goal=Goal("limit", 10))
 
 
 def _judged(rows: list[PageRow], decisions: Decisions, at: Microseconds) -> float:
@@ -72,15 +73,15 @@ def _row(number: int) -> PageRow:
 
 
 def _decisions() -> Decisions:
-    """Files that were approved, versions that were rejected, and two words about the whole project."""
+    """Approved files, rejected versions, and two words about the whole project that are long over."""
     said: list[dict[str, Any]] = []
     for number in range(0, _FILES, _FILES // 70):
         row = _row(number)
         said.append({"kind": Kind.APPROVE, "filename": row.filename, "sha256": row.sha256})
     said += [{"kind": Kind.REJECT, "version": f"1.{number}"} for number in range(98 - len(said))]
-    said += [{"kind": Kind.TRUST, "expires_at": _SEEN + 3 * DAY}, {"kind": Kind.HOLD, "until": _SEEN + 1}]
+    said += [{"kind": Kind.BASELINE}, {"kind": Kind.HOLD, "until": _SEEN}]
     return Decisions(
-        Decision(id=number, at=_SEEN, actor="rena", reason="read it", **values)
+        Decision(id=number, at=_SEEN - 1, actor="rena", reason="read it", **values)
         for number, values in enumerate(said, 1)
     )
 

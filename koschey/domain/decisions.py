@@ -55,7 +55,7 @@ class DecidedFile(Protocol):
     def sha256(self) -> str | None: ...
 
 
-class Weighed(NamedTuple):
+class Weighed(msgspec.Struct, frozen=True, gc=False):
     """Of the decisions that cover a file at a moment, the one of each kind that counts."""
 
     reject: Decision | None = None
@@ -86,7 +86,9 @@ class Decisions:
         decisions: those in force in that index, reverted ones left out, in the order in which they came.
     """
 
-    __slots__ = ("_bound", "_by_file", "_by_version", "_project", "_simple", "_standing", "all")
+    __slots__ = (
+        "_bound", "_by_file", "_by_version", "_project", "_simple", "_spelled", "_standing", "all"
+    )  # fmt: skip
 
     def __init__(self, decisions: Iterable[Decision] = ()) -> None:
         self.all = tuple(decisions)
@@ -94,6 +96,7 @@ class Decisions:
         self._bound: list[Decision] = []
         self._by_version: dict[str, list[Decision]] = {}
         self._by_file: dict[str, list[Decision]] = {}
+        self._spelled: dict[str, list[Decision]] = {}  # by version, as files spell it
         self._standing = _Standing(0, 0, NOTHING)
         for decision in self.all:
             if decision.filename is not None:
@@ -133,8 +136,10 @@ class Decisions:
         """Those that have to be looked at for each file."""
         found = self._by_file.get(filename, _NO_DECISIONS)
         if version is not None and self._by_version:
-            of_version = self._by_version.get(canonical(version))
-            if of_version is not None:
+            of_version = self._spelled.get(version)
+            if of_version is None:
+                of_version = self._spelled[version] = self._by_version.get(canonical(version), _NO_DECISIONS)
+            if of_version:
                 found = of_version + found if found else of_version
         return self._bound + found if self._bound else found
 
@@ -152,7 +157,8 @@ _NO_DECISIONS: list[Decision] = []
 
 
 def _weighed(standing: Weighed, decisions: list[Decision], sha256: str | None, now: Microseconds) -> Weighed:
-    reject, approve, hold, trust, baseline = standing
+    reject, approve, hold = standing.reject, standing.approve, standing.hold
+    trust, baseline = standing.trust, standing.baseline
     for decision in decisions:
         if decision.expires_at is not None and decision.expires_at <= now:
             continue

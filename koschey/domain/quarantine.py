@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from koschey.domain.checks import judged
-from koschey.domain.decisions import NOTHING, DecidedFile, Decision, Decisions
+from koschey.domain.decisions import DecidedFile, Decision, Decisions
 from koschey.domain.page import Microseconds
 from koschey.domain.policy import YOUNG, Clock, Policy
 
@@ -121,7 +121,11 @@ def decide(
         checks: the short form of its answers (``koschey.domain.checks``).
         withdrawal: how the upstream took the whole project back, if it did.
     """
-    reject, approve, hold, trust, baseline = decisions.weigh(file, now) if decisions.all else NOTHING
+    reject = approve = hold = trust = baseline = None
+    if decisions.all:
+        said = decisions.weigh(file, now)
+        reject, approve, hold = said.reject, said.approve, said.hold
+        trust, baseline = said.trust, said.baseline
     if reject is not None:
         return Verdict(State.REJECTED, Rule.REJECT, until=reject.expires_at, decision=reject)
     if withdrawal is not _STANDING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -86,7 +87,7 @@ def test_what_counts_of_each_kind_is_the_same_whenever_and_in_whatever_order_it_
         weighed = remembering.weigh(file, now)
 
         assert weighed == Decisions(covering).weigh(file, now)
-        for kind, chosen in zip(_KINDS, weighed, strict=True):
+        for kind, chosen in zip(_KINDS, msgspec.structs.astuple(weighed), strict=True):
             assert (chosen is not None) is bool(_counting(covering, kind, now)), kind
         approves, holds = (_counting(covering, kind, now) for kind in (Kind.APPROVE, Kind.HOLD))
         assert weighed.approve is max(approves, key=lambda d: d.id, default=None)
