@@ -15,6 +15,7 @@ import pytest
 import requests
 from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
+from tests.fake_upstream import FakeUpstream
 from tests.protocol.asking import (
     HTML,
     JSON,
@@ -269,8 +270,13 @@ def test_a_size_is_the_number_of_bytes(koschey: Running, showcase: Project) -> N
         assert hashlib.sha256(content).hexdigest() == listed["hashes"]["sha256"]
 
 
-def test_what_the_upstream_does_not_say_is_left_out(eager: Running, project: Project) -> None:
+def test_what_the_upstream_does_not_say_is_left_out(
+    eager: Running, upstream: FakeUpstream, project: Project
+) -> None:
     wheel = project.release("1.0", upload_time=None)
+    upstream.fail(
+        wheel.filename, status=500
+    )  # a file without a date is stored behind the answer, and measured
     wheel.listed = {"size": ABSENT, "hashes": {}}
     listed = entry(eager, wheel)
 
