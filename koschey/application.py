@@ -32,6 +32,7 @@ from koschey.services.flights import Flights
 from koschey.services.gate import Gate
 from koschey.services.health import Health
 from koschey.services.holds import Holds
+from koschey.services.hosted import Hosted
 from koschey.services.indexes import Indexes
 from koschey.services.metrics import Metrics
 from koschey.services.mirror import Mirror
@@ -271,6 +272,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         queue=queue,
         configuration=configuration,
         indexes=indexes,
+        hosted=Hosted(database),
         catalog=catalog,
         root_list=RootList(database, configuration, page_cache),
         files=files_service,

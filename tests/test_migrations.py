@@ -166,3 +166,25 @@ def test_several_processes_that_upgrade_at_once_do_it_once(settings: Settings) -
     assert [status for _, status in said] == [0, 0, 0], said
     assert all(f"the database is at {HEAD}" in text for text, _ in said)
     assert one(settings, "SELECT count(*) FROM event WHERE action = 'index.add'") == 1
+
+
+def test_a_database_without_a_hosted_source_gets_one_first_in_main(settings: Settings) -> None:
+    prepare(settings)
+    downgrade_database(settings, "0002")
+    with database(settings) as engine, engine.begin() as connection:
+        connection.execute(text("DELETE FROM index_source WHERE position = 0"))
+        connection.execute(text("DELETE FROM source WHERE kind = 'hosted'"))
+    number = one(settings, "SELECT value FROM counter WHERE name = 'configuration'")
+    prepare(settings)
+    members = "source s JOIN index_source m ON m.source_id = s.id"
+    first = f"SELECT s.name FROM {members} ORDER BY m.position LIMIT 1"
+    assert one(settings, first) == "hosted"
+    assert one(settings, "SELECT value FROM counter WHERE name = 'configuration'") > number
+    assert one(settings, "SELECT count(*) FROM event WHERE action = 'hosted.add'") == 1
+
+
+def test_a_hosted_source_that_is_there_stays_the_only_one(settings: Settings) -> None:
+    prepare(settings)
+    downgrade_database(settings, "0002")
+    prepare(settings)
+    assert one(settings, "SELECT name FROM source WHERE kind = 'hosted'") == "hosted"

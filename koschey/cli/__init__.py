@@ -11,6 +11,7 @@ _COMMANDS = {
     "audit": "audit",
     "config": "config",
     "db": "database",
+    "hosted": "hosted",
     "index": "indexes",
     "policy": "policies",
     "project": "projects",

@@ -93,7 +93,7 @@ class Indexes:
                 spec = UpstreamSpec(url=upstream_url, refresh_seconds=refresh_seconds)
                 sources.append(self._new_upstream(tx, "upstream", spec))
             index = _new_index(tx, MAIN, hold_days)
-            _set_sources(tx.session, index, sources)
+            set_sources(tx.session, index, sources)
             tx.record("index.add", actor="koschey", subject=MAIN, after=_names(sources), reason="first start")
 
     def add_upstream(self, name: str, spec: UpstreamSpec, *, indexes: Sequence[str], actor: str) -> None:
@@ -102,15 +102,15 @@ class Indexes:
         Raises:
             RequestInvalid: a bad name or URL. Conflict: the name is taken. NotFound: no such index.
         """
-        _check_slug("upstream", name)
+        check_slug("upstream", name)
         with self._database.transaction() as tx:
             if tx.session.scalar(select(Source.id).where(Source.name == name)):
                 raise Conflict(f"a source named {name!r} exists already; edit it or choose another name")
             row = self._new_upstream(tx, name, spec)
             tx.session.flush()
             for index_name in indexes:
-                index = _index_row(tx.session, index_name)
-                _set_sources(tx.session, index, [*_sources_of(tx.session, index), row])
+                index = index_row(tx.session, index_name)
+                set_sources(tx.session, index, [*sources_of(tx.session, index), row])
             tx.touch_configuration()
             tx.record("upstream.add", actor=actor, subject=name, after=_masked(row))
 
@@ -164,15 +164,15 @@ class Indexes:
 
     def add_index(self, name: str, sources: Sequence[str], *, hold_days: float | None, actor: str) -> None:
         """Add an index over the named sources in that order. Raises: RequestInvalid, Conflict, NotFound."""
-        _check_slug("index", name)
+        check_slug("index", name)
         if name in RESERVED_NAMES:
             raise RequestInvalid(f"an index cannot be named {name!r}: that path is Koschey's own")
         with self._database.transaction() as tx:
             if tx.session.scalar(select(IndexRow.id).where(IndexRow.name == name)):
                 raise Conflict(f"an index named {name!r} exists already")
             index = _new_index(tx, name, 7.0 if hold_days is None else hold_days)
-            rows = [_source_row(tx.session, source) for source in sources]
-            _set_sources(tx.session, index, rows)
+            rows = [source_row(tx.session, source) for source in sources]
+            set_sources(tx.session, index, rows)
             tx.touch_configuration()
             tx.record("index.add", actor=actor, subject=name, after=_names(rows))
 
@@ -181,14 +181,14 @@ class Indexes:
     ) -> None:
         """Change the order of sources, the days of hold, or both. Raises: NotFound, RequestInvalid."""
         with self._database.transaction() as tx:
-            index = _index_row(tx.session, name)
+            index = index_row(tx.session, name)
             raise_policy_versions(tx, [index.id])
-            rows = _sources_of(tx.session, index)
+            rows = sources_of(tx.session, index)
             rule = _own_rule(tx.session, index)
             before = f"{_names(rows)}; {rule.hold_days:g} days"
             if sources is not None:
-                rows = [_source_row(tx.session, source) for source in sources]
-                _set_sources(tx.session, index, rows)
+                rows = [source_row(tx.session, source) for source in sources]
+                set_sources(tx.session, index, rows)
             if hold_days is not None:
                 rule.hold_days = checked_days(hold_days)
             tx.touch_configuration()
@@ -200,8 +200,8 @@ class Indexes:
         if name == MAIN:
             raise Conflict("the index main cannot be removed: /simple/ is its address")
         with self._database.transaction() as tx:
-            index = _index_row(tx.session, name, locked=True)  # nobody decides anything for it from here on
-            before = _names(_sources_of(tx.session, index))
+            index = index_row(tx.session, name, locked=True)  # nobody decides anything for it from here on
+            before = _names(sources_of(tx.session, index))
             take_back(tx, DecisionRow.index == name, actor, f"index {name} was removed")
             counters = (held_counter(index.id), f"settling:{index.id}")
             tx.session.execute(delete(Counter).where(Counter.name.in_(counters)))
@@ -329,14 +329,14 @@ def _with_url_credentials(spec: UpstreamSpec) -> UpstreamSpec:
     return replace(spec, url=f"{parts.scheme}://{netloc}{path}")
 
 
-def _check_slug(kind: str, name: str) -> None:
+def check_slug(kind: str, name: str) -> None:
     if not _SLUG.fullmatch(name):
         raise RequestInvalid(
             f"{kind} name {name!r}: use lower-case letters, digits and inner hyphens, 60 at most"
         )
 
 
-def _set_sources(session: Session, index: IndexRow, sources: Sequence[Source]) -> None:
+def set_sources(session: Session, index: IndexRow, sources: Sequence[Source]) -> None:
     if len({source.id for source in sources}) != len(sources):
         raise RequestInvalid("a source stands twice in the order of the index")
     session.flush()
@@ -347,7 +347,7 @@ def _set_sources(session: Session, index: IndexRow, sources: Sequence[Source]) -
     )
 
 
-def _sources_of(session: Session, index: IndexRow) -> list[Source]:
+def sources_of(session: Session, index: IndexRow) -> list[Source]:
     return list(
         session.scalars(
             select(Source)
@@ -373,7 +373,7 @@ def raise_policy_versions(tx: Transaction, index_ids: Sequence[int]) -> None:
     )
 
 
-def _index_row(session: Session, name: str, *, locked: bool = False) -> IndexRow:
+def index_row(session: Session, name: str, *, locked: bool = False) -> IndexRow:
     query = select(IndexRow).where(IndexRow.name == name)
     row = session.scalar(query.with_for_update() if locked else query)
     if row is None:
@@ -381,7 +381,7 @@ def _index_row(session: Session, name: str, *, locked: bool = False) -> IndexRow
     return row
 
 
-def _source_row(session: Session, name: str) -> Source:
+def source_row(session: Session, name: str) -> Source:
     row = session.scalar(select(Source).where(Source.name == name))
     if row is None:
         raise NotFound("source", name)
@@ -389,7 +389,7 @@ def _source_row(session: Session, name: str) -> Source:
 
 
 def _upstream_row(session: Session, name: str) -> Source:
-    row = _source_row(session, name)
+    row = source_row(session, name)
     if row.kind != SourceKind.UPSTREAM:
         raise NotFound("upstream", name)
     return row

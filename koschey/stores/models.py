@@ -154,12 +154,21 @@ class File(Base):
             sqlite_where=text("due_at IS NOT NULL"),
             postgresql_where=text("due_at IS NOT NULL"),
         ),
+        Index(
+            None,
+            "project_id",
+            "release",
+            sqlite_where=text("release IS NOT NULL"),
+            postgresql_where=text("release IS NOT NULL"),
+        ),
         _NEVER_REUSED,
     )
     id: Mapped[int] = mapped_column(_Key, primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
     filename: Mapped[str] = mapped_column(Text)
     version: Mapped[str | None] = mapped_column(Text)
+    release: Mapped[str | None] = mapped_column(Text)
+    """Of an upload: the version in canonical form, in which 1.0 and 1.0.0 are one release."""
     path: Mapped[str] = mapped_column(Text, index=True)
     """Public path below the index's prefix; fixed when the row is made."""
     url: Mapped[str | None] = mapped_column(Text)

@@ -20,6 +20,7 @@ from koschey.services.configuration import Configuration
 from koschey.services.explanations import Explanations
 from koschey.services.files import Files
 from koschey.services.health import Health
+from koschey.services.hosted import Hosted
 from koschey.services.indexes import Indexes
 from koschey.services.metrics import Metrics
 from koschey.services.policies import Policies
@@ -52,6 +53,7 @@ class Koschey:
     queue: Queue
     configuration: Configuration
     indexes: Indexes
+    hosted: Hosted
     catalog: Catalog
     root_list: RootList
     files: Files

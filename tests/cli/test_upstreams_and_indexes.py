@@ -1,4 +1,4 @@
-"""``koschey upstream`` and ``koschey index``: what they change, and how they refuse."""
+"""``koschey upstream``, ``koschey hosted`` and ``koschey index``: what they change, and how they refuse."""
 
 from __future__ import annotations
 
@@ -55,6 +55,23 @@ def test_an_index_is_added_listed_reordered_and_removed(koschey: CommandLine) ->
     assert [row["name"] for row in koschey.listed("index", "list")] == ["main"]
 
 
+def test_a_hosted_source_is_added_listed_and_removed(koschey: CommandLine) -> None:
+    koschey.does("hosted", "add", "team-packages")
+    koschey.does("index", "add", "team", "--source", "team-packages", "--source", "hosted")
+    koschey.does("hosted", "add", "more", "--index", "main")
+    assert koschey.listed("index", "list")[0]["sources"] == ["hosted", "more"]
+    assert koschey.listed("hosted", "list") == [
+        {"name": "hosted", "indexes": ["main", "team"], "uploads": ["main"]},
+        {"name": "more", "indexes": ["main"], "uploads": []},
+        {"name": "team-packages", "indexes": ["team"], "uploads": ["team"]},
+    ]
+    koschey.does("index", "edit", "team", "--source", "hosted")
+    koschey.does("hosted", "remove", "more")
+    koschey.does("hosted", "remove", "team-packages")
+    assert [row["name"] for row in koschey.listed("hosted", "list")] == ["hosted"]
+    assert koschey.listed("index", "list")[0]["sources"] == ["hosted"]
+
+
 def test_a_listing_for_people_has_columns(koschey: CommandLine) -> None:
     koschey.does("upstream", "add", "inner", URL, "--token", "t0ken")
     head, row = koschey.does("upstream", "list").splitlines()
@@ -99,6 +116,11 @@ def test_each_change_is_one_event_with_its_actor(koschey: CommandLine) -> None:
         ("upstream edit nobody --internal", "no source 'nobody' here"),
         ("upstream edit hosted --internal", "no upstream 'hosted' here"),
         ("upstream remove nobody", "no source 'nobody' here"),
+        ("hosted add Inner", "source name 'Inner': use lower-case letters"),
+        ("hosted add known", "a source named 'known' exists already"),
+        ("hosted add inner --index team", "no index 'team' here"),
+        ("hosted remove nobody", "no source 'nobody' here"),
+        ("hosted remove known", "no hosted source 'known' here"),
         ("upstream test nobody", "no upstream 'nobody' here"),
         ("index add simple --source known", "an index cannot be named 'simple'"),
         ("index add Team --source known", "index name 'Team': use lower-case letters"),

@@ -155,3 +155,23 @@ def test_credentials_are_dropped_with_a_move_to_another_host(here: Deployment) -
 
     assert (kept["username"], kept["password"]) == ("reader", True)
     assert (moved["username"], moved["password"]) == (None, False)
+
+
+def test_a_hosted_source_that_had_packages_is_not_removed(deploy: Deploy) -> None:
+    here = deploy()
+    here.koschey.hosted.add("inner", indexes=["main"], actor="test")
+    here.execute(
+        "INSERT INTO project (source_id, name, state, status, serial, first_seen) "
+        "SELECT id, 'acme', 'present', 'active', 0, 0 FROM source WHERE name = 'inner'"
+    )
+    with pytest.raises(Conflict, match="never forgotten"):
+        here.koschey.hosted.remove("inner", actor="test")
+    assert [e["action"] for e in here.events()] == ["hosted.add"]
+
+
+def test_another_process_sees_a_new_hosted_source_at_once(deploy: Deploy) -> None:
+    one, other = deploy(), deploy()
+    assert [s.name for s in other.koschey.configuration.index("main").sources] == ["hosted", "upstream"]
+    one.koschey.hosted.add("inner", indexes=["main"], actor="test")
+    sources = [s.name for s in other.koschey.configuration.index("main").sources]
+    assert sources == ["hosted", "inner", "upstream"]
