@@ -105,6 +105,8 @@ def queue(ground: Ground) -> Iterator[Row]:
             milliseconds = [_seconds(first) * 1000 for _ in range(ground.effort.rounds)]
             median = statistics.median(milliseconds)
             yield Row(f"first page of the queue, {what}", "ms", None, median, goal=Goal("limit", 50))
+        milliseconds = [_seconds(koschey.metrics.numbers) * 1000 for _ in range(ground.effort.rounds)]
+        yield Row("numbers for /metrics", "ms", None, statistics.median(milliseconds))
 
 
 def _idle(koschey: Koschey, sweep: Callable[[], None], rounds: int) -> Iterator[Row]:

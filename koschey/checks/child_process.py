@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,6 +51,7 @@ class ChildProcess:
         self._command += [f"--memory={memory}", f"--path={folders}", *plugins]
         self._process: subprocess.Popen[bytes] | None = None
         self._received = b""
+        self._guard = threading.Lock()
 
     def begin(self, request: bytes) -> None:
         """Hand over a request (one line).
@@ -88,7 +90,8 @@ class ChildProcess:
 
     def kill(self) -> int | None:
         """End the child and all that it started; returns how it ended, as ``Popen.returncode`` does."""
-        process, self._process, self._received = self._process, None, b""
+        with self._guard:
+            process, self._process, self._received = self._process, None, b""
         if process is None:
             return None
         # The group outlives a leader that died, and its number is free only once the leader has been reaped.
@@ -99,6 +102,13 @@ class ChildProcess:
                 with contextlib.suppress(OSError):
                     pipe.close()
         return process.wait()
+
+    def interrupt(self) -> None:
+        """Kill the child from another thread; the one that waits for its answer finds it dead."""
+        with self._guard:  # not reaped while this has it, so that its number is still its own
+            if self._process is not None:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
 
     def _start(self) -> None:
         if self._process is not None and _has_ended(self._process, seconds=0):

@@ -20,7 +20,7 @@ from koschey.checks.child import (
 from koschey.checks.child_process import ChildLost, ChildProcess
 from koschey.checks.subject import Contents, Subject
 from koschey.domain.checks import Finding, Outcome
-from koschey.errors import KoscheyError
+from koschey.errors import KoscheyError, StoreUnavailable
 
 if TYPE_CHECKING:
     from koschey.hookspecs import Check
@@ -63,11 +63,12 @@ class Examiner:
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
     ) -> None:
         self._timeout = timeout_seconds
-        self._children = children
+        self._closing = False
+        self._children = [ChildProcess(plugins, memory_bytes) for _ in range(children)]
         # The last one in is the first one out, so that the others can leave.
         self._free: queue.LifoQueue[ChildProcess] = queue.LifoQueue()
-        for _ in range(children):
-            self._free.put(ChildProcess(plugins, memory_bytes))
+        for child in self._children:
+            self._free.put(child)
 
     def read(self, path: Path, filename: str, out: Path) -> Contents:
         """What the file at ``path`` holds, which is published as ``filename``.
@@ -85,6 +86,7 @@ class Examiner:
                 child.begin(msgspec.json.encode(request))
                 answer = msgspec.json.decode(child.answer(limit), type=ReadAnswer)
             except ChildLost as lost:
+                self._refuse_if_closing()
                 raise Unreadable(filename, f"its reading failed: {lost.how}", crashed=True) from None
             except msgspec.MsgspecError:
                 child.kill()
@@ -119,6 +121,7 @@ class Examiner:
             try:
                 finding = msgspec.json.decode(child.answer(limit), type=Finding)
             except ChildLost as lost:
+                self._refuse_if_closing()
                 yield Finding(check.name, Outcome.ERROR, lost.how)
                 return
             except msgspec.MsgspecError:
@@ -130,16 +133,24 @@ class Examiner:
             yield finding
 
     def close(self) -> None:
-        """End the children; waits for those that are at work. A later call would start new ones."""
-        children = [self._free.get() for _ in range(self._children)]
-        for child in children:
+        """End the children, also those at work: what that cuts off, and what is asked later, is refused."""
+        self._closing = True
+        for child in self._children:
+            child.interrupt()
+        for child in [self._free.get() for _ in self._children]:
             child.kill()
             self._free.put(child)
+
+    def _refuse_if_closing(self) -> None:
+        """A child that was killed by us says nothing about the file."""
+        if self._closing:
+            raise StoreUnavailable("checks", "they are being stopped")
 
     @contextmanager
     def _child(self) -> Iterator[ChildProcess]:
         child = self._free.get()
         try:
+            self._refuse_if_closing()
             yield child
         except BaseException:
             child.kill()  # half an answer may still be on its way

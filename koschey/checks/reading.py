@@ -17,6 +17,7 @@ from typing import Any
 from koschey.checks.archive_kinds import Kind, kind_of, plain_path
 from koschey.checks.core_metadata import is_core_metadata, parsed
 from koschey.checks.entry_point_text import entry_points_in
+from koschey.checks.namespace_hooks import sets_up_a_namespace_only
 from koschey.checks.native_code import HEAD_BYTES, is_native
 from koschey.checks.startup_hooks import MAX_HOOK_BYTES, is_startup_hook, may_be_startup_hook
 from koschey.checks.subject import Contents
@@ -40,6 +41,8 @@ class _Found:
 
     startup: dict[str, str] = field(default_factory=dict)
     """Hooks with their digests."""
+    namespaces: set[str] = field(default_factory=set)
+    """Those of the hooks that only set up a namespace package."""
     entry_points: set[str] = field(default_factory=set)
     native: set[str] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
@@ -70,6 +73,7 @@ def read_contents(path: Path, filename: str) -> Contents:
     backend = _table(pyproject.get("build-system")).get("build-backend")
     return Contents(
         startup=startup,
+        namespaces=_bounded(found.namespaces),
         startup_digests={hook: found.startup[hook] for hook in startup if hook in found.startup},
         build_scripts=_bounded(set(_build_scripts(found.names, pyproject))),
         build_backend=_cut(backend) if isinstance(backend, str) else None,
@@ -106,6 +110,8 @@ def _look(found: _Found, item: Item, kind: Kind) -> None:
     head = item.read(MAX_HOOK_BYTES if hook else HEAD_BYTES)
     if hook and is_startup_hook(name, head, item.size):
         found.startup[name] = hashlib.sha256(head).hexdigest()
+        if name.endswith(".pth") and sets_up_a_namespace_only(head):
+            found.namespaces.add(name)
     if is_native(head[:HEAD_BYTES]):
         found.native.add(name)
 

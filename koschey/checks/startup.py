@@ -38,14 +38,14 @@ def check(subject: Subject) -> Finding:
 
 
 def _changed(contents: Contents, before: Contents | None) -> list[str]:
-    """Hooks of the same name with other bodies; those of namespace packages change with setuptools."""
+    """Hooks of the same name with other bodies, but for what another setuptools writes for a namespace."""
     if before is None:
         return []
     had = {_plain(hook): digest for hook, digest in before.startup_digests.items()}
     return [
         hook
         for hook, digest in contents.startup_digests.items()
-        if had.get(_plain(hook), digest) != digest and not hook.endswith("-nspkg.pth")
+        if had.get(_plain(hook), digest) != digest and hook not in contents.namespaces
     ]
 
 

@@ -23,6 +23,8 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     """Entries that Python runs by itself at its start: ``*.pth`` that import, ``sitecustomize``, …"""
     startup_digests: Mapping[str, str] = {}
     """sha256 of each of these entries, of its first megabyte where it is longer."""
+    namespaces: tuple[str, ...] = ()
+    """Those of these entries that only set up a namespace package, as setuptools writes them."""
     build_scripts: tuple[str, ...] = ()
     """Entries that an installation from this source archive runs: ``setup.py``, an in-tree build backend."""
     build_backend: str | None = None

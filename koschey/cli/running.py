@@ -82,7 +82,7 @@ def _shown(value: Any) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return ", ".join(str(item) for item in value) or "-"
     text = f"{value:g}" if isinstance(value, float) else str(value)
     # What an upstream wrote must not steer the terminal.

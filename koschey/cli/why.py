@@ -102,6 +102,8 @@ def _lines(why: Explanation) -> Iterator[str]:
         words = f"{decision.kind} of {scope} by {decision.actor}: {decision.reason}"
         yield f"  decision: {words} ({decision.standing})"
     yield f"  policy: {why.policy.words}"
+    if why.status != "active":
+        yield "  " + ": ".join(filter(None, [f"status at {why.source}", why.status, why.status_reason]))
     if why.looked_at:
         yield f"  last look at {why.source}: {_moment(why.looked_at)}"
     if why.contact and any(version.held + version.rejected for version in why.versions):
@@ -136,10 +138,13 @@ def _reasons(file: FileWords) -> Iterator[str]:
     yield f"ends {file.ends}"
     uploaded = _moment(file.upload_time) if file.upload_time else "not given"
     yield f"upstream's time: {uploaded}; first seen: {_moment(file.first_seen)}"
+    answers: dict[str, list[str]] = {}  # what several say in the same words is said once
     for check in file.checks:
         if check.outcome not in (None, "pass"):
             reported = "" if check.effect == "required" else f" ({check.effect})"
-            yield f"check {check.check}: {check.outcome}: {check.reason}{reported}"
+            answers.setdefault(f"{check.outcome}: {check.reason}{reported}", []).append(check.check)
+    for answer, checks in answers.items():
+        yield f"{'check' if len(checks) == 1 else 'checks'} {', '.join(checks)}: {answer}"
 
 
 def _moment(iso: str | None) -> str:

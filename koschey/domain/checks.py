@@ -38,6 +38,10 @@ class Answers(msgspec.Struct, frozen=True):
     """Answered ``fail`` or ``error``."""
     missing: tuple[str, ...] = ()
     """Not answered yet."""
+    decisive: tuple[str, ...] = ()
+    """Those of ``failed`` that say why: what answered ``fail``; where nothing did, ``error``."""
+    undone: bool = False
+    """Whether something failed, and only by ``error``: nothing is known against the file itself."""
 
 
 def summary(outcomes: Mapping[str, Outcome]) -> str:
@@ -56,7 +60,11 @@ def outcomes(text: str | None) -> Mapping[str, Outcome]:
 def judged(text: str | None, required: frozenset[str]) -> Answers:
     """What of the answers in a short form stands against a file whose policy requires those checks."""
     said = outcomes(text)
+    against = tuple(sorted(check for check in required if said.get(check) is Outcome.FAIL))
+    undone = tuple(sorted(check for check in required if said.get(check) is Outcome.ERROR))
     return Answers(
-        failed=tuple(sorted(c for c in required if said.get(c) in (Outcome.FAIL, Outcome.ERROR))),
+        failed=tuple(sorted(against + undone)),
         missing=tuple(sorted(required - said.keys())),
+        decisive=against or undone,
+        undone=bool(undone and not against),
     )

@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 from koschey.domain.decisions import Decision
 from koschey.domain.page import Microseconds
-from koschey.domain.policy import DAY, Policy
+from koschey.domain.policy import DAY, Clock, Policy
 from koschey.domain.quarantine import Mark, Rule, State, Verdict
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE: Microseconds = 60_000_000
 _HOUR: Microseconds = 60 * _MINUTE
+_CHECKS_NAMED = 3
 
 
 def sentence(verdict: Verdict, policy: Policy, now: Microseconds) -> str:
@@ -23,13 +24,16 @@ def sentence(verdict: Verdict, policy: Policy, now: Microseconds) -> str:
     if verdict.rule is Rule.WITHDRAWN:
         return str(verdict.withdrawal)
     if verdict.rule is Rule.FAILED_CHECK:
+        if verdict.undone:
+            return f"held for review: {_named(verdict.checks)} could not be done"
         return f"held for review: failed {_named(verdict.checks)}"
     if verdict.rule is Rule.MISSING_CHECK:
         return f"held until it is checked: {_named(verdict.checks)} not passed yet"
     if verdict.rule is Rule.HOLD:
         return f"held {_end(verdict.until, now)} by {_said(verdict.decision)}"
     assert verdict.start is not None
-    begin = f"{_BEGINNINGS[verdict.mark]} {age(now - verdict.start)} ago{_MARKS[verdict.mark]}"
+    seen = verdict.mark is not Mark.NONE or policy.clock is Clock.FIRST_SEEN
+    begin = f"{'first seen' if seen else 'released'} {age(now - verdict.start)} ago{_MARKS[verdict.mark]}"
     return f"held {_end(verdict.until, now)}: {begin}, hold is {days(policy.hold)}"
 
 
@@ -40,12 +44,6 @@ def _visible(verdict: Verdict) -> str:
     return f"visible: {word[verdict.rule]} by {_said(verdict.decision)}"
 
 
-_BEGINNINGS = {
-    Mark.NONE: "released",
-    Mark.BACK_DATED: "first seen",
-    Mark.FUTURE_DATED: "first seen",
-    Mark.UNDATED: "first seen",
-}
 _MARKS = {
     Mark.NONE: "",
     Mark.BACK_DATED: " and back-dated (it says that it is older)",
@@ -55,6 +53,9 @@ _MARKS = {
 
 
 def _named(checks: tuple[str, ...]) -> str:
+    """So many that a line of a log is still read; the explanation has them all."""
+    if len(checks) > _CHECKS_NAMED + 1:
+        return f"checks {', '.join(checks[:_CHECKS_NAMED])} and {len(checks) - _CHECKS_NAMED} more"
     return f"{'check' if len(checks) == 1 else 'checks'} {', '.join(checks)}"
 
 

@@ -86,7 +86,9 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     mark: Mark = Mark.NONE
     decision: Decision | None = None
     checks: tuple[str, ...] = ()
-    """Names of the checks that failed or are missing."""
+    """The checks that decide: those that failed, else those that could not be done or are missing."""
+    undone: bool = False
+    """Whether no check failed, and ``checks`` crashed, took too long or could not read the file."""
     withdrawal: Withdrawal = Withdrawal.NONE
 
     @property
@@ -138,7 +140,9 @@ def decide(
     if answers.failed:
         # An approve that a later hold stands against counts again when that ends.
         again = None if hold is None or approve is None else _end(hold, approve)
-        return Verdict(State.HELD, Rule.FAILED_CHECK, until=again, checks=answers.failed)
+        return Verdict(
+            State.HELD, Rule.FAILED_CHECK, until=again, checks=answers.decisive, undone=answers.undone
+        )
     if hold is not None:
         return Verdict(State.HELD, Rule.HOLD, until=_end(hold), decision=hold)
     start, mark = clock_start(file, policy)

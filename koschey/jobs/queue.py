@@ -65,6 +65,7 @@ class ThreadQueue:
 
     def _renew(self) -> None:
         """Empty and without threads: a forked child has its parent's jobs, but nobody who does them."""
+        self._closing = False
         self._lanes = [_Threads(self._do, lane.threads, self._limit) for lane in self._plan]
 
     def submit(self, task: str, *arguments: Argument) -> None:
@@ -78,7 +79,8 @@ class ThreadQueue:
             raise StoreUnavailable("queue", "it is full")
 
     def close(self) -> None:
-        """See ``Queue``."""
+        """See ``Queue``. A job that runs may lose what it works with; it is derived again."""
+        self._closing = True
         for threads in self._lanes:
             threads.close()
 
@@ -88,7 +90,10 @@ class ThreadQueue:
             self._tasks[task](*arguments)
         except KoscheyError as error:
             log.warning("job.failed", task=task, arguments=arguments, problem=str(error))
-        except Exception:
+        except Exception as error:
+            if self._closing:
+                log.info("job.left", task=task, arguments=arguments, problem=type(error).__name__)
+                return
             log.exception("job.crashed", task=task, arguments=arguments)
 
 
@@ -102,6 +107,7 @@ class _Threads:
         self._known: set[Job] = set()
         self._guard = threading.Lock()
         self._started = False
+        self._closed = False
 
     @property
     def full(self) -> bool:
@@ -125,7 +131,7 @@ class _Threads:
 
     def close(self) -> None:
         with self._guard:
-            started, self._started = self._started, True
+            started, self._started, self._closed = self._started, True, True
         if started:
             for _ in range(self._threads):
                 try:
@@ -134,7 +140,7 @@ class _Threads:
                     return  # the threads are daemons and go with the process
 
     def _work(self) -> None:
-        while (job := self._waiting.get()) is not None:
+        while (job := self._waiting.get()) is not None and not self._closed:
             try:
                 self._do(job)
             finally:

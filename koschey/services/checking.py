@@ -176,7 +176,7 @@ class Checking:
             asked = [check for check in checks if check.name in BASIC]
             findings = self._examiner.check(subject, asked)
             unasked = [
-                Finding(check.name, Outcome.ERROR, f"the file could not be read: {error.problem}")
+                Finding(check.name, Outcome.ERROR, f"not done: {error.problem}")
                 for check in checks
                 if check.name not in BASIC
             ]

@@ -90,7 +90,7 @@ _REVIEW = text(
     "(SELECT rule FROM hold WHERE index_id = :index AND review LIMIT :bound) AS waiting GROUP BY rule"
 )
 _OLDEST_REVIEW = text("SELECT since FROM hold WHERE index_id = :index AND review ORDER BY since LIMIT 1")
-# What was rejected stays in the table and is passed over.
+# What was rejected stays in the table; ``ix_hold_held`` has only what is held.
 _OLDEST = text("SELECT since FROM hold WHERE index_id = :index AND state = 'held' ORDER BY since LIMIT 1")
 _OVERDUE = text(
     "SELECT until FROM hold WHERE until IS NOT NULL AND until <= :now AND index_id = :index "

@@ -285,6 +285,13 @@ class Hold(Base):
             sqlite_where=text("review"),
             postgresql_where=text("review"),
         ),
+        Index(
+            "ix_hold_held",
+            "index_id",
+            "since",
+            sqlite_where=text("state = 'held'"),
+            postgresql_where=text("state = 'held'"),
+        ),
     )
     index_id: Mapped[int] = mapped_column(ForeignKey("index.id", ondelete="CASCADE"), primary_key=True)
     file_id: Mapped[int] = mapped_column(ForeignKey("file.id", ondelete="CASCADE"), primary_key=True)

@@ -85,6 +85,16 @@ def test_new_start_up_hooks_fail(hooks, before, expected):
     assert outcome(startup, {"startup": tuple(hooks)}, before) is expected
 
 
+@pytest.mark.parametrize(("namespaces", "expected"), [((), FAIL), (("acme-2.0-nspkg.pth",), PASS)])
+def test_a_hook_with_another_body_fails_unless_it_only_sets_up_a_namespace(namespaces, expected):
+    """Whatever it is called: a name promises nothing."""
+    now, then = "acme-2.0-nspkg.pth", "acme-1.0-nspkg.pth"
+    hooks = {"startup": (now,), "startup_digests": {now: "2" * 64}, "namespaces": namespaces}
+    before = {"startup": (then,), "startup_digests": {then: "1" * 64}, "namespaces": (then,)}
+
+    assert outcome(startup, hooks, before) is expected
+
+
 def test_a_hook_is_new_when_the_version_before_could_not_be_read_or_is_of_another_kind():
     hooks = {"startup": ("a.pth",)}
     assert outcome(startup, hooks, previous={"contents": None}) is FAIL

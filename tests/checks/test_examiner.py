@@ -237,6 +237,28 @@ def test_a_child_leaves_when_its_parent_lets_go(examiner: Examiner, subject: Sub
     assert not running(int(finding.reason))
 
 
+def test_a_stop_cuts_off_a_check_and_says_nothing_of_the_file(plugin: str, subject: Subject) -> None:
+    """Neither is the stop kept waiting, nor is the file's check taken for a crashed one."""
+    examiner = Examiner([plugin], timeout_seconds=120)
+    refused: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            examiner.check(subject, checks("stubborn", "passes"))
+        except StoreUnavailable as error:
+            refused.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    wait_until(Path(subject.path + ".pid").exists)
+    examiner.close()
+    thread.join(60)
+
+    assert [str(error) for error in refused] == [str(StoreUnavailable("checks", "they are being stopped"))]
+    with pytest.raises(StoreUnavailable):
+        examiner.check(subject, checks("passes"))
+
+
 def test_a_child_that_ran_out_of_memory_is_not_used_again(examiner: Examiner, subject: Subject) -> None:
     before, _, after = (examiner.check(subject, checks(name))[0] for name in ("where", "hungry", "where"))
     assert before.reason != after.reason

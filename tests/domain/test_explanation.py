@@ -8,7 +8,7 @@ import pytest
 
 from koschey.domain.decisions import NONE, Decision, Decisions, Kind
 from koschey.domain.explanation import age, days, moment, sentence
-from koschey.domain.policy import DAY, Policy
+from koschey.domain.policy import DAY, Clock, Policy
 from koschey.domain.quarantine import Withdrawal, decide
 
 HOUR = DAY // 24
@@ -85,11 +85,39 @@ def test_within_two_days_the_time_of_day_is_told() -> None:
     ("checks", "expected"),
     [
         ("archive=fail record=pass", "held for review: failed check archive"),
-        ("archive=error record=fail", "held for review: failed checks archive, record"),
+        ("archive=fail record=fail", "held for review: failed checks archive, record"),
+        ("archive=error record=pass", "held for review: check archive could not be done"),
+        ("archive=error record=error", "held for review: checks archive, record could not be done"),
     ],
 )
 def test_a_failed_or_crashed_check_is_named(checks: str, expected: str) -> None:
     assert words(FRESH, checks=checks) == expected
+
+
+def test_what_failed_is_named_and_not_what_could_not_be_done_because_of_it() -> None:
+    assert words(FRESH, checks="archive=error record=fail") == "held for review: failed check record"
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(4, "a, b, c, d not"), (5, "a, b, c and 2 more not"), (9, "a, b, c and 6 more not")],
+)
+def test_a_line_names_a_few_checks_and_counts_the_rest(count: int, expected: str) -> None:
+    policy = Policy(hold=WEEK.hold, required=frozenset("abcdefghi"[:count]))
+    late = SEEN + 8 * DAY
+
+    said = sentence(decide(FRESH, policy, None, NONE, late), policy, late)
+
+    assert said == f"held until it is checked: checks {expected} passed yet"
+
+
+def test_by_the_strict_clock_an_old_file_is_not_said_to_be_released_just_now() -> None:
+    strict = Policy(hold=7 * DAY, clock=Clock.FIRST_SEEN)
+    old = replace(FRESH, upload_time=SEEN - 3000 * DAY, previous_look=None)
+
+    said = sentence(decide(old, strict, None, NONE, SEEN + HOUR), strict, SEEN + HOUR)
+
+    assert said == "held until 2026-11-28: first seen 1 hour ago, hold is 7 days"
 
 
 def test_a_missing_check_is_named_once_the_hold_is_over() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog.testing
 
 from koschey.errors import StoreUnavailable
 from koschey.jobs import tasks
@@ -65,6 +66,29 @@ def test_slow_work_with_a_lane_of_its_own_keeps_no_other_waiting() -> None:
     finally:
         go.set()
         queue.close()
+
+
+def test_a_stop_leaves_what_waits_and_what_breaks_because_of_it_is_no_crash() -> None:
+    """The database is being closed under the job that runs: it is derived again after the next start."""
+    begun, go, done = threading.Event(), threading.Event(), list[int]()
+
+    def work(number: int) -> None:
+        begun.set()
+        _wait(go)
+        done.append(number)
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    queue = ThreadQueue({"work": work}, threads=1)
+    with structlog.testing.capture_logs() as lines:
+        for number in range(3):
+            queue.submit("work", number)
+        assert begun.wait(5)
+        queue.close()
+        go.set()
+        eventually(lambda: lines)
+
+    assert [(line["event"], line["log_level"]) for line in lines] == [("job.left", "info")]
+    assert done == [0]
 
 
 def test_slow_files_have_a_lane_and_refreshes_do_not_share_it() -> None:
