@@ -18,6 +18,7 @@ from koschey.jobs.lull import Lull
 from koschey.jobs.queue import Queue, Task, ThreadQueue
 from koschey.jobs.rq_queue import RqQueue
 from koschey.jobs.schedule import LOCK, Schedule
+from koschey.services.access import Access
 from koschey.services.arrivals import Arrivals
 from koschey.services.audit import Audit
 from koschey.services.catalog import Catalog, Freshness
@@ -37,6 +38,7 @@ from koschey.services.indexes import Indexes
 from koschey.services.metrics import Metrics
 from koschey.services.mirror import Mirror
 from koschey.services.pages import PageCache
+from koschey.services.passwords import Passwords
 from koschey.services.policies import Policies
 from koschey.services.probe import Probe
 from koschey.services.requirements import Requirements
@@ -45,6 +47,7 @@ from koschey.services.root_list import RootList
 from koschey.services.settling import Settling
 from koschey.services.subjects import Subjects
 from koschey.services.sweeps import Sweeps
+from koschey.services.tokens import TokenUses
 from koschey.services.usage import Usage
 from koschey.services.waiting import Waiting
 from koschey.settings import Settings
@@ -54,7 +57,7 @@ from koschey.stores.locks import Locks, make_locks
 from koschey.stores.lookup import Lookup
 from koschey.stores.open import open_store
 from koschey.upstream.client import UpstreamClient
-from koschey.web import files, health, home, metrics, problems, requests, simple, why
+from koschey.web import access, files, health, home, metrics, problems, requests, simple, why
 from koschey.web.current import Koschey
 from koschey.web.hot_path import HotPath
 
@@ -122,6 +125,7 @@ def _flask(settings: Settings) -> Flask:
     db.init_app(app)
     requests.init_app(app)
     problems.init_app(app)
+    access.init_app(app)
     for blueprint in (home.blueprint(_beside("static")), simple.bp, files.bp, why.bp, health.bp, metrics.bp):
         app.register_blueprint(blueprint)
     return app
@@ -253,9 +257,12 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         "queue": queue.check,
     }
     schedule = _schedule(settings, queue, locks)
+    token_uses = TokenUses(database)
+    access_service = Access(lookup, Passwords(), token_uses)
     hot_path = HotPath(
         catalog,
         files_service,
+        access_service,
         store,
         usage,
         inline=settings.embedded,
@@ -273,6 +280,8 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         configuration=configuration,
         indexes=indexes,
         hosted=Hosted(database),
+        access=access_service,
+        token_uses=token_uses,
         catalog=catalog,
         root_list=RootList(database, configuration, page_cache),
         files=files_service,

@@ -46,6 +46,38 @@ class Conflict(KoscheyError):
     """What was asked contradicts what is already so."""
 
 
+class Unauthenticated(KoscheyError):
+    """Nobody, or nobody known, asks for what is not everybody's; the text says no more.
+
+    ``presented``: whether there were credentials, which then were wrong, revoked, expired or disabled.
+    """
+
+    def __init__(self, *, presented: bool = False) -> None:
+        self.presented = presented
+        super().__init__(
+            "the user name, password or token is not valid here"
+            if presented
+            else "this needs a user name and password, or a token"
+        )
+
+
+class Forbidden(KoscheyError):
+    """The actor lacks a right; ``permission`` is its word, ``problem`` says why and whom it concerns."""
+
+    def __init__(self, permission: str, problem: str) -> None:
+        self.permission = permission
+        self.problem = problem
+        super().__init__(problem)
+
+
+class TooManyAttempts(KoscheyError):
+    """Too many failed attempts to sign in; again after ``retry_after`` seconds."""
+
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(f"too many failed attempts to sign in; try again in {retry_after:.0f} s")
+
+
 class FileHidden(KoscheyError):
     """A file exists and is not visible.
 

@@ -48,8 +48,8 @@ _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\xff]*)")
 
 #: With one of these, the place where the next request begins is not what this parser thinks.
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding", "upgrade", "expect", "trailer", "te"})
-#: These ask who is there, or for a part: never answered from here.
-_FULL_WAY: Final = frozenset({"authorization", "range"})
+#: Asks for a part: never answered from here.
+_FULL_WAY: Final = frozenset({"range"})
 #: Repeated, these mean different things to different parsers.
 _SINGLE: Final = frozenset({"host", "authorization", "if-none-match"})
 

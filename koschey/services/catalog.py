@@ -107,15 +107,25 @@ class Catalog:
         representation: Representation,
         encoding: str,
         base_url: str,
+        look: NameLook,
     ) -> ReadyPage | None:
-        """The same when it can be had without waiting for anything; else None."""
-        index, standing = self._standing(index_name, name)
+        """The same when it can be had without waiting for anything; else None.
+
+        Args:
+            look: what ``look`` has just said of the name.
+        """
+        index = self._configuration.index(index_name, look.configuration)
+        standing = _standing(index, look, self._freshness)
         if standing.owner is None or standing.ask:
             return None
         page = self._cache.get(_page_key(index, standing.owner, representation, encoding, base_url))
         if page is not None:
             self._submit(standing, name)
         return page
+
+    def look(self, name: str) -> NameLook:
+        """The one look at a name that a ready-made answer needs, with the configuration's number."""
+        return self._lookup.name(name)
 
     def owning(self, index_name: str, name: str, project_id: int) -> IndexConfig | None:
         """The index, if that project is the one that has the name in it, by what is stored.

@@ -80,14 +80,18 @@ class Files:
         self._flights = flights
         self._deadline = document_deadline
 
-    def find(self, index_name: str, path: str) -> FileLook:
+    def find(self, index_name: str, path: str, admit: Callable[[FileLook], bool] | None = None) -> FileLook:
         """The visible file at a public path in an index.
+
+        Args:
+            admit: whether the one who asks may know of a file; asked before anything is said of it.
 
         Raises:
             NotFound: no such file there, or its project is another source's in this index.
             FileHidden: it is there and not visible.
         """
-        return self._judged(index_name, self._lookup.files_at(path), path)
+        found = [f for f in self._lookup.files_at(path) if admit is None or admit(f)]
+        return self._judged(index_name, found, path)
 
     def find_named(self, index_name: str, name: str, version: str, filename: str) -> FileLook:
         """The visible file of that name in a project's version. Raises: as ``find``."""

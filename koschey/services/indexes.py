@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from koschey.domain.permissions import EVERYONE, Role
 from koschey.domain.policy import hold_days_problem
 from koschey.errors import Conflict, NotFound, RequestInvalid
 from koschey.services.configuration import MAIN
@@ -23,6 +24,7 @@ from koschey.stores.models import (
     Counter,
     DecisionRow,
     File,
+    Grant,
     Hold,
     IndexRow,
     IndexSource,
@@ -47,6 +49,7 @@ RESERVED_NAMES = frozenset(
         "packages",
         "pypi",
         "readyz",
+        "setup",
         "simple",
         "static",
         "why",
@@ -95,6 +98,10 @@ class Indexes:
             index = _new_index(tx, MAIN, hold_days)
             set_sources(tx.session, index, sources)
             tx.record("index.add", actor="koschey", subject=MAIN, after=_names(sources), reason="first start")
+            tx.session.add(Grant(role=Role.READER, subject=EVERYONE, pattern="*", created_at=now()))
+            tx.record(
+                "grant.add", actor="koschey", subject=EVERYONE, after=Role.READER.value, reason="first start"
+            )
 
     def add_upstream(self, name: str, spec: UpstreamSpec, *, indexes: Sequence[str], actor: str) -> None:
         """Add an upstream, last in the order of each of ``indexes``.

@@ -6,6 +6,7 @@ from sqlalchemy import func, select
 
 from koschey.domain.negotiation import Representation
 from koschey.domain.page import RootEntry, RootPage
+from koschey.domain.permissions import Names
 from koschey.domain.simple_api import render_root
 from koschey.services.configuration import Configuration, IndexConfig
 from koschey.services.holds import wholly_held
@@ -22,8 +23,11 @@ class RootList:
         self._configuration = configuration
         self._cache = cache
 
-    def page(self, index_name: str, representation: Representation, encoding: str) -> ReadyPage:
+    def page(self, index_name: str, representation: Representation, encoding: str, names: Names) -> ReadyPage:
         """The root page of an index; a project with files of which none is visible is not in it.
+
+        Args:
+            names: those that the one who asks may read. Who may read the same shares a page.
 
         Raises:
             NotFound: no such index.
@@ -31,11 +35,19 @@ class RootList:
         index = self._configuration.index(index_name)
         with self._database.reading() as session:
             serial = session.execute(select(Counter.value).where(Counter.name == SERIAL)).scalar_one()
-        key = ("root", index.id, index.policy_version, serial, representation, encoding)
-        return self._cache.get_or_make(key, lambda: self._made(index, serial, representation, encoding))
+        shared = None if names.everything else names
+        key = ("root", index.id, index.policy_version, serial, representation, encoding, shared)
+        return self._cache.get_or_make(
+            key, lambda: self._made(index, serial, representation, encoding, shared)
+        )
 
     def _made(
-        self, index: IndexConfig, serial: int, representation: Representation, encoding: str
+        self,
+        index: IndexConfig,
+        serial: int,
+        representation: Representation,
+        encoding: str,
+        names: Names | None,
     ) -> ReadyPage:
         at = now()
         sources = [source.id for source in index.sources]
@@ -55,7 +67,9 @@ class RootList:
                 select(func.min(Hold.until)).where(Hold.index_id == index.id, Hold.until > at)
             )
         entries = tuple(
-            RootEntry(name, own) for name, (_, own, project_id) in chosen.items() if project_id not in hidden
+            RootEntry(name, own)
+            for name, (_, own, project_id) in chosen.items()
+            if project_id not in hidden and (names is None or name in names)
         )
         body = render_root(RootPage(serial=serial, projects=entries), representation)
         return ready(

@@ -106,6 +106,39 @@ class FileLook(NamedTuple):
     serial: int
     """The project's."""
     status_reason: str | None
+    configuration: int
+    """The configuration's number when the file was looked up."""
+
+
+class UserLook(NamedTuple):
+    """A user as signing in needs it."""
+
+    user_id: int
+    name: str
+    password_hash: str | None
+    disabled: bool | int
+    epoch: int
+    origin: str | None
+
+
+class TokenLook(NamedTuple):
+    """A token that nobody revoked, with its user; ``scopes`` and ``globs`` are separated by blanks."""
+
+    token_id: int
+    scopes: str
+    globs: str
+    expires_at: int | None
+    user: UserLook
+
+
+class GrantLook(NamedTuple):
+    """A grant; ``index_name`` is None for all indexes."""
+
+    id: int
+    role: str
+    subject: str
+    index_name: str | None
+    pattern: str
 
 
 #: In the order of ``koschey.services.gate``; an index is called by a keyword of SQL.
@@ -126,10 +159,23 @@ _FILE = (
     "SELECT f.id, p.id, p.source_id, p.name, p.state, p.status, f.filename, f.version, f.path, f.url, "
     "f.sha256, f.digest, f.size, f.metadata_advertised, f.metadata_sha256, f.metadata_stored, "
     "f.provenance_url, f.provenance_sha256, f.stored_at, f.withdrawn_at, "
-    "f.upload_time, f.first_seen, f.previous_look, f.checks, p.decided, p.serial, p.status_reason "
+    "f.upload_time, f.first_seen, f.previous_look, f.checks, p.decided, p.serial, p.status_reason, "
+    "(SELECT value FROM counter WHERE name = 'configuration') "
     "FROM file f JOIN project p ON p.id = f.project_id WHERE {0}"
 )
 _DECISIONS = f"SELECT {DECISION_COLUMNS} FROM decision WHERE name = {{0}} ORDER BY id"  # noqa: S608 - our own names
+_USER_COLUMNS = "u.id, u.name, u.password_hash, u.disabled, u.epoch, u.origin"
+_USER = f'SELECT {_USER_COLUMNS} FROM "user" u WHERE {{0}}'  # noqa: S608 - our own names
+_TOKEN = (
+    f"SELECT t.id, t.scopes, t.globs, t.expires_at, {_USER_COLUMNS} "  # noqa: S608 - our own names
+    'FROM token t JOIN "user" u ON u.id = t.user_id WHERE t.digest = {0} AND t.revoked_at IS NULL'
+)
+_GROUPS = "SELECT g.name FROM user_group g JOIN membership m ON m.group_id = g.id WHERE m.user_id = {0}"
+_GRANTS = (
+    "SELECT g.id, g.role, g.subject, i.name, g.pattern "
+    'FROM "grant" g LEFT JOIN "index" i ON i.id = g.index_id ORDER BY g.id'
+)
+_CONFIGURATION = "SELECT value FROM counter WHERE name = 'configuration'"
 
 
 #: Look-ups are short: more than so many at once are rare, and get a connection for themselves.
@@ -156,6 +202,10 @@ class Lookup:
         self._by_path = _FILE.format(f"f.path = {mark}")
         self._by_id = _FILE.format(f"f.id = {mark}")
         self._decisions = _DECISIONS.format(mark)
+        self._user_named = _USER.format(f"u.name = {mark}")
+        self._user_by_id = _USER.format(f"u.id = {mark}")
+        self._token = _TOKEN.format(mark)
+        self._groups = _GROUPS.format(mark)
         self._by_filename = _FILE.format(f"p.name = {mark} AND f.filename = {mark}")
 
     def name(self, name: str) -> NameLook:
@@ -201,6 +251,40 @@ class Lookup:
     def files_named(self, name: str, filename: str) -> list[FileLook]:
         """Files of that name in projects of that normalised name, in each source."""
         return [FileLook(*row) for row in self._rows(self._by_filename, (name, filename))]
+
+    def configuration(self) -> int:
+        """The configuration's number, on which hangs what is remembered of sources, people and grants."""
+        rows = self._rows(_CONFIGURATION, ())
+        if not rows:
+            raise StoreUnavailable("database", "it is empty; run `koschey db upgrade`")
+        number: int = rows[0][0]
+        return number
+
+    def user(self, name: str) -> UserLook | None:
+        """A user by name, as ``koschey.domain.permissions.account_name`` spells it."""
+        rows = self._rows(self._user_named, (name,))
+        return UserLook(*rows[0]) if rows else None
+
+    def user_with_id(self, user_id: int) -> UserLook | None:
+        """A user by id."""
+        rows = self._rows(self._user_by_id, (user_id,))
+        return UserLook(*rows[0]) if rows else None
+
+    def token(self, digest: str) -> TokenLook | None:
+        """The token with that SHA-256, unless it was revoked. It may be past its time."""
+        rows = self._rows(self._token, (digest,))
+        if not rows:
+            return None
+        token_id, scopes, globs, expires_at, *user = rows[0]
+        return TokenLook(token_id, scopes, globs, expires_at, UserLook(*user))
+
+    def groups(self, user_id: int) -> frozenset[str]:
+        """Names of the groups that a user is in."""
+        return frozenset(row[0] for row in self._rows(self._groups, (user_id,)))
+
+    def grants(self) -> list[GrantLook]:
+        """Every grant, in order."""
+        return [GrantLook(*row) for row in self._rows(_GRANTS, ())]
 
     def _rows(self, statement: str, values: tuple[str | int, ...]) -> list[Any]:
         errors = self._engine.dialect.loaded_dbapi.Error

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from koschey.jobs.lull import Lull
 from koschey.jobs.queue import Queue, Task
 from koschey.jobs.schedule import Schedule
+from koschey.services.access import Access
 from koschey.services.audit import Audit
 from koschey.services.catalog import Catalog
 from koschey.services.checking import Checking
@@ -27,6 +28,7 @@ from koschey.services.policies import Policies
 from koschey.services.probe import Probe
 from koschey.services.review import Review
 from koschey.services.root_list import RootList
+from koschey.services.tokens import TokenUses
 from koschey.services.usage import Usage
 from koschey.services.waiting import Waiting
 from koschey.settings import Settings
@@ -53,7 +55,12 @@ class Koschey:
     queue: Queue
     configuration: Configuration
     indexes: Indexes
+<<<<<<< HEAD
     hosted: Hosted
+=======
+    access: Access
+    token_uses: TokenUses
+>>>>>>> 8b37f6d (Access: permissions, grants, tokens and users in the schema; every route declares what it asks for)
     catalog: Catalog
     root_list: RootList
     files: Files
@@ -80,6 +87,7 @@ class Koschey:
         self.schedule.close()
         self.lull.close()
         self.usage.close()
+        self.token_uses.close()
         self.queue.close()
         self.files.close()
         self.checking.close()

@@ -12,10 +12,12 @@ from flask import Blueprint, Response, request
 
 from koschey.domain.names import content_type, is_valid_name, normalize
 from koschey.domain.negotiation import INTEGRITY_JSON, accepts_integrity
-from koschey.errors import BlobMissing, NotAcceptable, NotFound
+from koschey.domain.permissions import Permission
+from koschey.errors import BlobMissing, NotAcceptable, NotFound, Unauthenticated
 from koschey.services.configuration import MAIN
 from koschey.services.files import ArrivingFile, StoredFile
 from koschey.stores.lookup import FileLook
+from koschey.web.access import admitted, current_actor, requires
 from koschey.web.current import base_url, koschey
 from koschey.web.ranges import Selected, Unsatisfiable, selected_range
 
@@ -38,18 +40,19 @@ class Part(NamedTuple):
 
 @bp.get("/packages/<path:rest>", defaults={"index": MAIN})
 @bp.get("/<index>/packages/<path:rest>")
+@requires(Permission.READ, some=True)
 def package(index: str, rest: str) -> Response:
     """A file, or a document beside it: ``.metadata``, ``.provenance_url.json``, ``.record.json``."""
     path = f"/packages/{rest}"
     for suffix, answer in _BESIDE.items():
         if path.endswith(suffix):
-            look = koschey().files.find(index, path.removesuffix(suffix))
-            return answer(index, look)
-    return _file(index, koschey().files.find(index, path))
+            return answer(index, _found(index, path.removesuffix(suffix)))
+    return _file(index, _found(index, path))
 
 
 @bp.get("/integrity/<project>/<version>/<filename>/provenance", defaults={"index": MAIN})
 @bp.get("/<index>/integrity/<project>/<version>/<filename>/provenance")
+@requires(Permission.READ)
 def provenance(index: str, project: str, version: str, filename: str) -> Response:
     """The provenance document of a file (PEP 740)."""
     if not is_valid_name(project):
@@ -58,6 +61,21 @@ def provenance(index: str, project: str, version: str, filename: str) -> Respons
         raise NotAcceptable((INTEGRITY_JSON,))
     look = koschey().files.find_named(index, normalize(project), version, filename)
     return _document(koschey().files.provenance(look), INTEGRITY_JSON, "private, no-cache")
+
+
+def _found(index: str, path: str) -> FileLook:
+    """The file, if the one who asks may know of it.
+
+    To somebody who is not signed in and may not read every name, what is not there and what is not theirs
+    are the same: a challenge.
+    """
+    try:
+        return koschey().files.find(index, path, lambda look: admitted(Permission.READ, index, look.name))
+    except NotFound:
+        names = koschey().access.names(current_actor(), Permission.READ, index=index)
+        if current_actor().signed_in or names.everything:
+            raise
+        raise Unauthenticated from None
 
 
 def file_headers(look: FileLook) -> dict[str, str]:
@@ -95,8 +113,14 @@ def _counted(index: str, look: FileLook, size: int | None, answer: Response) -> 
     """
     begins = request.method == "GET" and answer.status_code in (200, 206, 302)
     if begins and (size is None or _part(size, look.sha256).start == 0):
-        koschey().usage.add(index, look.file_id, request.remote_addr or "")
+        koschey().usage.add(index, look.file_id, _who())
     return answer
+
+
+def _who() -> str:
+    """On whose account a download goes: the user's, or else the client's address."""
+    actor = current_actor()
+    return actor.name if actor.signed_in else request.remote_addr or ""
 
 
 def _stored(stored: StoredFile, headers: dict[str, str]) -> Response:

@@ -15,14 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from koschey.domain.negotiation import choose_encoding, negotiate
+from koschey.domain.permissions import ANONYMOUS, Actor, Permission
 from koschey.errors import KoscheyError
 from koschey.server.heads import HotRequest
+from koschey.services.access import Access
 from koschey.services.catalog import Catalog
 from koschey.services.configuration import MAIN
 from koschey.services.files import Files
 from koschey.services.pages import ReadyPage
 from koschey.services.usage import Usage
 from koschey.stores.blobs import BlobStore
+from koschey.stores.lookup import FileLook
 from koschey.web.files import CACHE_FILE, METADATA_TYPE, file_headers
 from koschey.web.requests import HOST
 from koschey.web.simple import page_headers
@@ -59,6 +62,7 @@ class HotPath:
         self,
         catalog: Catalog,
         files: Files,
+        access: Access,
         store: BlobStore,
         usage: Usage,
         *,
@@ -69,14 +73,15 @@ class HotPath:
         self.inline = inline
         self._catalog = catalog
         self._files = files
+        self._access = access
         self._store = store
         self._usage = usage
         self._public_url = public_url.rstrip("/")
         self._trusted_proxies = trusted_proxies
-        self._wires: dict[tuple[str, bool], ReadyAnswer] = {}
+        self._wires: dict[tuple[str, bool, bool], ReadyAnswer] = {}
 
     def respond(self, request: HotRequest) -> ReadyAnswer | None:
-        """The answer to a request without a body, Authorization or Range; None: ask the application."""
+        """The answer to a request without a body or Range; None: ask the application."""
         base = self._base_url(request)
         return None if base is None else self._answer(request, base)
 
@@ -98,22 +103,36 @@ class HotPath:
             return None
         encoding = choose_encoding(request.accept_encoding or None)
         prefix = "" if index == MAIN else f"/{index}"
-        page = self._catalog.ready_project_page(index, name, representation, encoding, base + prefix)  # type: ignore[arg-type]
+        look = self._catalog.look(name)
+        actor = self._actor(request, look.configuration)
+        if actor is None or not self._may_read(actor, index, name, look.configuration):
+            return None
+        page = self._catalog.ready_project_page(index, name, representation, encoding, base + prefix, look)  # type: ignore[arg-type]
         if page is None:
             return None
+        open_to_all = self._may_read(ANONYMOUS, index, name, look.configuration)
         if request.if_none_match:
             if page.etag in request.if_none_match:
-                return self._page_answer(page, fresh=True)
+                return self._page_answer(page, fresh=True, open_to_all=open_to_all)
             if "*" in request.if_none_match:
                 return None
-        answer = self._page_answer(page, fresh=False)
+        answer = self._page_answer(page, fresh=False, open_to_all=open_to_all)
         return answer if request.method == "GET" else _bodiless(answer)
 
-    def _page_answer(self, page: ReadyPage, *, fresh: bool) -> ReadyAnswer:
+    def _actor(self, request: HotRequest, number: int) -> Actor | None:
+        """Who asks, if that is known already; None: it has to be found out, or said to be wrong."""
+        authorization = request.headers.get("authorization")
+        return ANONYMOUS if authorization is None else self._access.recalled(authorization, number)
+
+    def _may_read(self, actor: Actor, index: str, name: str, number: int) -> bool:
+        return self._access.answer(actor, Permission.READ, index=index, name=name, number=number).allowed
+
+    def _page_answer(self, page: ReadyPage, *, fresh: bool, open_to_all: bool) -> ReadyAnswer:
         """Wire forms are remembered by ETag; the body stays the cache's, whose bound is in bytes."""
-        known = self._wires.get((page.etag, fresh))
+        key = (page.etag, fresh, open_to_all)
+        known = self._wires.get(key)
         if known is None:
-            headers = page_headers(page)
+            headers = page_headers(page, open_to_all=open_to_all)
             if fresh:
                 headers = [header for header in headers if header[0] != "Content-Encoding"]
             else:
@@ -121,7 +140,7 @@ class HotPath:
             known = _made(HTTPStatus.NOT_MODIFIED if fresh else HTTPStatus.OK, headers, b"")
             if len(self._wires) >= _MEMO_ENTRIES:
                 self._wires.clear()
-            self._wires[page.etag, fresh] = known
+            self._wires[key] = known
         if fresh:
             return known
         return ReadyAnswer(known.status, known.reason, known.headers, known.wire, page.body)
@@ -130,7 +149,9 @@ class HotPath:
         if request.if_none_match or request.method != "GET":
             return None
         if path.endswith(".metadata"):
-            look = self._files.find(index, path.removesuffix(".metadata"))
+            look, _ = self._found(request, index, path.removesuffix(".metadata"))
+            if look is None:
+                return None
             if not look.metadata_stored or look.metadata_sha256 is None:
                 return None
             headers = {
@@ -141,13 +162,31 @@ class HotPath:
                 "X-Content-Type-Options": "nosniff",
             }
             return _sent(self._store.local_path(look.metadata_sha256), None, headers)
-        look = self._files.find(index, path)
-        if look.stored_at is None or look.sha256 is None or look.size is None or look.size > _SMALL:
+        look, actor = self._found(request, index, path)
+        if (
+            look is None
+            or look.stored_at is None
+            or look.sha256 is None
+            or look.size is None
+            or look.size > _SMALL
+        ):
             return None
         answer = _sent(self._store.local_path(look.sha256), look.size, file_headers(look))
         if answer is not None:
-            self._usage.add(index, look.file_id, self._client(request))
+            self._usage.add(index, look.file_id, actor.name if actor.signed_in else self._client(request))
         return answer
+
+    def _found(self, request: HotRequest, index: str, path: str) -> tuple[FileLook | None, Actor]:
+        """The file, if it can be given as if to anybody, and who asks for it."""
+        asking = ANONYMOUS
+
+        def admit(look: FileLook) -> bool:
+            nonlocal asking
+            actor = self._actor(request, look.configuration)
+            asking = actor or ANONYMOUS
+            return actor is not None and self._may_read(actor, index, look.name, look.configuration)
+
+        return self._files.find(index, path, admit), asking
 
     def _client(self, request: HotRequest) -> str:
         """The client's address as ``request.remote_addr`` gives it to a view."""
@@ -227,8 +266,9 @@ def _sent(path: Path | None, size: int | None, headers: dict[str, str]) -> Ready
 def _from_environ(environ: WSGIEnvironment) -> HotRequest | None:
     if environ["REQUEST_METHOD"] not in ("GET", "HEAD") or environ.get("QUERY_STRING"):
         return None
-    if "HTTP_AUTHORIZATION" in environ or "HTTP_RANGE" in environ:
+    if "HTTP_RANGE" in environ:
         return None
+    authorization = environ.get("HTTP_AUTHORIZATION")
     return HotRequest(
         method=environ["REQUEST_METHOD"],
         target=environ.get("PATH_INFO", ""),
@@ -236,6 +276,6 @@ def _from_environ(environ: WSGIEnvironment) -> HotRequest | None:
         accept=environ.get("HTTP_ACCEPT", ""),
         accept_encoding=environ.get("HTTP_ACCEPT_ENCODING", ""),
         if_none_match=environ.get("HTTP_IF_NONE_MATCH", ""),
-        headers={},
+        headers={} if authorization is None else {"authorization": authorization},
         client=environ.get("REMOTE_ADDR", ""),
     )

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, Response
 
 from koschey import __version__
+from koschey.domain.permissions import Permission
 from koschey.services.metrics import Numbers
+from koschey.web.access import requires
 from koschey.web.current import koschey
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ _PER_INDEX = {
 
 
 @bp.get("/metrics")
+@requires(Permission.READ)
 def metrics() -> Response:
     """What is so now, by the database: any process of any machine says the same."""
     # Loaded with the first scrape: not every worker is asked.

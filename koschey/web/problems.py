@@ -22,6 +22,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: The first row whose class matches decides.
 STATUSES: tuple[tuple[type[errors.KoscheyError], HTTPStatus], ...] = (
+    (errors.Unauthenticated, HTTPStatus.UNAUTHORIZED),
+    (errors.Forbidden, HTTPStatus.FORBIDDEN),
+    (errors.TooManyAttempts, HTTPStatus.TOO_MANY_REQUESTS),
     (errors.NotFound, HTTPStatus.NOT_FOUND),
     (errors.NotAcceptable, HTTPStatus.NOT_ACCEPTABLE),
     (errors.FileHidden, HTTPStatus.FORBIDDEN),
@@ -115,6 +118,9 @@ def _koschey_error(error: errors.KoscheyError) -> Response:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("request.failed", error=type(error).__name__, problem=str(error), status=status.value)
     answer = problem_answer(status, str(error))
+    if isinstance(error, errors.Unauthenticated):
+        answer.headers["WWW-Authenticate"] = 'Basic realm="Koschey"'
+        answer.headers["Vary"] = "Accept, Authorization"
     asked_for = getattr(error, "retry_after", None)
     if asked_for is not None:
         answer.headers["Retry-After"] = str(max(1, round(asked_for)))

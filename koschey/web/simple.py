@@ -6,9 +6,11 @@ from flask import Blueprint, Response, request
 
 from koschey.domain.names import NormalizedName, is_valid_name, normalize
 from koschey.domain.negotiation import OFFERED, Representation, choose_encoding, negotiate
+from koschey.domain.permissions import Permission
 from koschey.errors import NotAcceptable, NotFound
 from koschey.services.configuration import MAIN
 from koschey.services.pages import ReadyPage
+from koschey.web.access import current_actor, requires
 from koschey.web.current import base_url, koschey
 
 bp = Blueprint("simple", __name__)
@@ -16,14 +18,17 @@ bp = Blueprint("simple", __name__)
 
 @bp.get("/simple/", defaults={"index": MAIN})
 @bp.get("/<index>/simple/")
+@requires(Permission.READ, some=True)
 def root(index: str) -> Response:
-    """The names that an index knows."""
+    """The names that an index knows, as far as the one who asks may read them."""
     representation, encoding = _wanted()
-    return page_answer(koschey().root_list.page(index, representation, encoding))
+    names = koschey().access.names(current_actor(), Permission.READ, index=index)
+    return page_answer(koschey().root_list.page(index, representation, encoding, names))
 
 
 @bp.get("/simple/<name>/", defaults={"index": MAIN})
 @bp.get("/<index>/simple/<name>/")
+@requires(Permission.READ)
 def project(index: str, name: str) -> Response:
     """The page of one project; every other spelling of its name redirects to the normalised one."""
     normalized = _known_form(name)
@@ -37,6 +42,7 @@ def project(index: str, name: str) -> Response:
 
 @bp.get("/simple", defaults={"index": MAIN})
 @bp.get("/<index>/simple")
+@requires(Permission.READ, some=True)
 def root_without_slash(index: str) -> Response:
     """Pages end in a slash (PEP 503)."""
     koschey().configuration.index(index)
@@ -45,6 +51,7 @@ def root_without_slash(index: str) -> Response:
 
 @bp.get("/simple/<name>", defaults={"index": MAIN})
 @bp.get("/<index>/simple/<name>")
+@requires(Permission.READ)
 def project_without_slash(index: str, name: str) -> Response:
     """Pages end in a slash, under the normalised name."""
     return _moved(f"{_known_form(name)}/")
@@ -63,12 +70,15 @@ def page_answer(page: ReadyPage) -> Response:
     return answer
 
 
-def page_headers(page: ReadyPage) -> list[tuple[str, str]]:
-    """Headers of a page besides its type and length, the same for 200 and 304."""
+def page_headers(page: ReadyPage, *, open_to_all: bool = True) -> list[tuple[str, str]]:
+    """Headers of a page besides its type and length, the same for 200 and 304.
+
+    ``open_to_all``: whether everybody may read it, so that it does not depend on who asks.
+    """
     headers = [
         ("ETag", page.etag),
         ("Cache-Control", "private, no-cache"),
-        ("Vary", "Accept, Accept-Encoding"),
+        ("Vary", "Accept, Accept-Encoding" + ("" if open_to_all else ", Authorization, Cookie")),
         ("X-PyPI-Last-Serial", str(page.serial)),
     ]
     if page.encoding != "identity":

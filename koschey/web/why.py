@@ -9,9 +9,11 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from koschey.domain.names import NormalizedName, is_valid_name, normalize
+from koschey.domain.permissions import Permission
 from koschey.domain.why import Explanation
 from koschey.errors import NotFound
 from koschey.services.configuration import MAIN
+from koschey.web.access import requires
 from koschey.web.current import base_url, koschey
 from koschey.web.people import html_page, reason_phrase
 
@@ -22,6 +24,7 @@ _JSON = "application/json"
 
 @bp.get("/why/<project>", defaults={"index": MAIN})
 @bp.get("/<index>/why/<project>")
+@requires(Permission.READ)
 def project(index: str, project: str) -> Response:
     """A project's versions in an index."""
     name = _normalized(project)
@@ -32,6 +35,7 @@ def project(index: str, project: str) -> Response:
 
 @bp.get("/why/<project>/<version>", defaults={"index": MAIN})
 @bp.get("/<index>/why/<project>/<version>")
+@requires(Permission.READ)
 def version(index: str, project: str, version: str) -> Response:
     """One version with its files."""
     name = _normalized(project)
