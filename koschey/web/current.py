@@ -55,12 +55,9 @@ class Koschey:
     queue: Queue
     configuration: Configuration
     indexes: Indexes
-<<<<<<< HEAD
     hosted: Hosted
-=======
     access: Access
     token_uses: TokenUses
->>>>>>> 8b37f6d (Access: permissions, grants, tokens and users in the schema; every route declares what it asks for)
     catalog: Catalog
     root_list: RootList
     files: Files
