@@ -77,7 +77,7 @@ _DONE = {
 
 
 def _about(made: Made) -> str:
-    scope = made.filename or made.source or made.project or ""
+    scope = made.filename or made.project or made.source or ""
     if made.filename is None and made.version is not None:
         scope += f"=={made.version}"
     if made.reverts is not None:

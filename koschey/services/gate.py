@@ -101,7 +101,10 @@ def in_force(rows: Iterable[Sequence[Any]], index: IndexConfig, source: SourceCo
     own = [
         decision_of(row)
         for row in made
-        if row[1] != Kind.REVERT and row[0] not in reverted and row[5] in (None, index.name)
+        if row[1] != Kind.REVERT
+        and row[0] not in reverted
+        and row[5] in (None, index.name)
+        and row[12] in (None, source.name)
     ]
     return Decisions([*index.baselines.get(source.id, ()), *own])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -15,9 +15,11 @@ from urllib.parse import unquote
 import structlog
 from sqlalchemy import Select, Update, bindparam, insert, select, update
 
+from koschey.domain.decisions import Kind
 from koschey.domain.names import NormalizedName
 from koschey.domain.page import UpstreamFile, UpstreamPage
 from koschey.services.configuration import SourceConfig
+from koschey.services.removal import take_back
 from koschey.stores.database import Transaction
 from koschey.stores.models import DecisionRow, Event, File, Project, ProjectState
 from koschey.upstream.client import PageFetched
@@ -27,6 +29,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 #: ``/packages/<2>/<2>/<60 hex>/<filename>``: a path that is ours as well when an upstream has it.
 _CANONICAL_FOLDER = re.compile(r"/packages/[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60}/")
 _BEFORE_NAME = len("/packages/") + len("xx/xx/") + 60 + len("/")
+_CAME_BACK = "the project was deleted upstream and came back with other files only: whose is it now?"
 #: An empty page after at least so many files is not believed.
 _MANY = 5
 
@@ -128,6 +131,8 @@ class Recorder:
                 files=len(listed),
             )
             return Look.SUSPICIOUS
+        if known is not None and known.state == ProjectState.DELETED and known.decided:
+            self._end_trust(page, stored)
         project_id = self._project_row(page)
         self._add([file for file in page.files if file.filename not in stored], project_id)
         self._alter([(stored[f.filename], f) for f in page.files if f.filename in stored])
@@ -147,6 +152,13 @@ class Recorder:
         elif self._changed:
             self._tx.raise_serial(project_id)
         return Look.CHANGED if self._changed else Look.UNCHANGED
+
+    def _end_trust(self, page: UpstreamPage, stored: Container[str]) -> None:
+        """A deleted name that comes back without a file of before may be somebody else's by now."""
+        if page.files and not any(file.filename in stored for file in page.files):
+            trust = (DecisionRow.name == self._name) & (DecisionRow.kind == Kind.TRUST)
+            of_here = DecisionRow.source.is_(None) | (DecisionRow.source == self._source.name)
+            take_back(self._tx, trust & of_here, self._actor, _CAME_BACK)
 
     @staticmethod
     def _suddenly_empty(page: UpstreamPage, known: Known, listed: int) -> bool:

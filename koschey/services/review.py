@@ -136,11 +136,29 @@ class Review:
         actor: str,
         expires_at: Microseconds | None = None,
     ) -> Outcome:
-        """Let a project skip the hold; its checks still count."""
+        """Let a project skip the hold; its checks still count.
+
+        Trusted is the project of the source that has the name now: another source that gets it, or whoever
+        registers it anew, is somebody else.
+        """
         expires_at = checked_future("the expiry of a trust", expires_at)
-        return self._scoped(
-            Kind.TRUST, scope_of(name, None, None, index), reason, actor, expires_at=expires_at
-        )
+        scope, reason = scope_of(name, None, None, index), checked_reason(reason)
+        with self._sitting(scope.name, index=index) as here:
+            sources: list[str | None] = [*here.sources(scope.name)]
+            if not sources:
+                here.notes.append(f"{NotFound('files of project', scope.name)}; this covers what comes")
+            for source in sources or [None]:
+                here.decide(
+                    Kind.TRUST,
+                    scope.name,
+                    index=index,
+                    source=source,
+                    expires_at=expires_at,
+                    actor=actor,
+                    reason=reason,
+                    subject=scope.text,
+                )
+            return here.close(self._holds, actor)
 
     def untrust(self, name: str, *, index: str | None = None, reason: str, actor: str) -> Outcome:
         """Take back every trust in a project that is in force; with ``index`` those for that one only.

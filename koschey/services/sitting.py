@@ -67,6 +67,16 @@ class Sitting:
         found = files_of(self._tx.connection, sorted(projects))
         return [file for project_id in sorted(found) for file in found[project_id]]
 
+    def sources(self, name: str) -> list[str]:
+        """Names of the sources whose project has the name, in one of the indexes."""
+        found = {
+            source.name
+            for index in self.indexes
+            for source in index.sources
+            if (project := self._owners[name].get(index.name)) and project.source_id == source.id
+        }
+        return sorted(found)
+
     def verdicts(self, name: str, file: KnownFile) -> dict[str, Verdict]:
         """By name of the index, in each of the indexes where the file's project has its name."""
         found = {}

@@ -246,7 +246,7 @@ class DecisionRow(Base):
     index: Mapped[str | None] = mapped_column(String(60))
     """Name of the index; None: all."""
     source: Mapped[str | None] = mapped_column(String(100))
-    """Name of the source, for the baseline of one."""
+    """Name of the source, for the baseline of one, and for the trust in a project of that one."""
     version: Mapped[str | None] = mapped_column(Text)
     filename: Mapped[str | None] = mapped_column(Text)
     sha256: Mapped[str | None] = mapped_column(String(64))

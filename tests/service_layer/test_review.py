@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from koschey.domain.policy import Effect
 from koschey.errors import Conflict, KoscheyError, NotFound, RequestInvalid
+from koschey.services.indexes import UpstreamSpec
 from koschey.services.review import Review
 from koschey.services.sitting import Outcome
 from koschey.stores.database import now
@@ -257,6 +259,48 @@ def test_trust_skips_the_hold_for_what_is_there_and_what_comes_until_it_is_taken
     assert trusted == expected, "checks that have not passed still hold"
     assert held.listed("sample") == set()
     assert [kind for kind, *_ in decisions(held)] == ["trust", "revert"]
+
+
+@on_both
+def test_trust_does_not_follow_a_name_to_another_source(deploy: Deploy, upstream: FakeUpstream) -> None:
+    """Or who publishes the name of a trusted project where it is looked for first would be trusted."""
+    here = quiet(deploy(quarantine_days=7.0))
+    with FakeUpstream() as second:
+        spec = UpstreamSpec(url=second.simple_url)
+        here.koschey.indexes.add_upstream("second", spec, indexes=["main"], actor="anna")
+        off = dict.fromkeys(here.koschey.configuration.index("main").checks, Effect.OFF)
+        here.koschey.policies.set("main", "*", checks=off, actor="anna")
+        second.project("sample").release("1.0", upload_time=fresh())
+        assert here.listed("sample") == set()
+        here.koschey.review.trust("sample", **HOW)
+        assert here.listed("sample") == {WHEEL}
+
+        upstream.project("sample").release("2.0", upload_time=fresh(0))
+        here.look("sample")
+
+        assert here.listed("sample") == set()
+
+
+@on_both
+@pytest.mark.parametrize("same_files", [True, False])
+def test_trust_ends_when_a_deleted_name_comes_back_as_somebody_elses(
+    held: Deployment, upstream: FakeUpstream, project: Project, same_files: bool
+) -> None:
+    held.koschey.review.trust("sample", **HOW)
+    upstream.forget("sample")
+    held.look("sample")
+    held.execute("UPDATE project SET missing_since = missing_since - 11000000")
+    held.look("sample")
+    assert held.project("sample")["state"] == "deleted"
+
+    again = upstream.project("sample")
+    again.release("2.0" if same_files else "3.0", upload_time=fresh())
+    held.look("sample")
+
+    ended = held.events("decision.revert")
+    assert [event["actor"] for event in ended] == ([] if same_files else ["upstream:upstream"])
+    standing = [kind for kind, *_ in decisions(held)]
+    assert standing == (["trust"] if same_files else ["trust", "revert"])
 
 
 def test_untrust_of_one_index_does_not_take_back_what_was_said_of_all(held: Deployment) -> None:
