@@ -20,36 +20,26 @@ from koschey.jobs.rq_queue import RqQueue
 from koschey.jobs.schedule import LOCK, Schedule
 from koschey.services.access import Access
 from koschey.services.arrivals import Arrivals
-from koschey.services.audit import Audit
 from koschey.services.catalog import Catalog, Freshness
 from koschey.services.checking import Checking
-from koschey.services.closure import Closure
 from koschey.services.configuration import Configuration
 from koschey.services.contents import StoredFiles
 from koschey.services.downloads import DownloadLimits, Downloads
-from koschey.services.explanations import Explanations
 from koschey.services.files import Files
 from koschey.services.flights import Flights
 from koschey.services.gate import Gate
 from koschey.services.health import Health
 from koschey.services.holds import Holds
-from koschey.services.hosted import Hosted
 from koschey.services.indexes import Indexes
-from koschey.services.metrics import Metrics
 from koschey.services.mirror import Mirror
 from koschey.services.pages import PageCache
 from koschey.services.passwords import Passwords
-from koschey.services.policies import Policies
-from koschey.services.probe import Probe
-from koschey.services.requirements import Requirements
-from koschey.services.review import Review
 from koschey.services.root_list import RootList
 from koschey.services.settling import Settling
 from koschey.services.subjects import Subjects
 from koschey.services.sweeps import Sweeps
 from koschey.services.tokens import TokenUses
 from koschey.services.usage import Usage
-from koschey.services.waiting import Waiting
 from koschey.settings import Settings
 from koschey.stores import schema
 from koschey.stores.database import Database, db, engine_options, tune
@@ -279,9 +269,10 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         queue=queue,
         configuration=configuration,
         indexes=indexes,
-        hosted=Hosted(database),
         access=access_service,
         token_uses=token_uses,
+        gate=gate,
+        holds=holds,
         catalog=catalog,
         root_list=RootList(database, configuration, page_cache),
         files=files_service,
@@ -292,13 +283,5 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         schedule=schedule,
         lull=lull,
         usage=usage,
-        explanations=Explanations(database, gate, catalog, contact=settings.contact),
-        metrics=Metrics(database, configuration),
-        review=Review(database, configuration, holds),
-        closure=Closure(database, configuration, Requirements(database, store)),
-        waiting=Waiting(database, configuration),
-        policies=Policies(database, configuration),
-        audit=Audit(database),
-        probe=Probe(configuration, client, deadline=settings.page_deadline),
         hot_path=hot_path if settings.hot_path else None,
     )

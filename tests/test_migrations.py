@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import signal
 import subprocess
 import sys
@@ -112,6 +113,25 @@ def test_after_the_upgrade_the_schema_is_that_of_the_models(settings: Settings) 
     with database(settings) as engine, engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_partial_indexes_have_the_conditions_that_the_models_name(settings: Settings) -> None:
+    prepare(settings)
+    with database(settings) as engine:
+        made = {
+            index["name"]: str(index["dialect_options"].get(f"{engine.dialect.name}_where", ""))
+            for table in Base.metadata.tables
+            for index in inspect(engine).get_indexes(table)
+        }
+    expected = {
+        index.name: index.info.get("where", "")
+        for table in Base.metadata.tables.values()
+        for index in table.indexes
+    }
+    # PostgreSQL writes types and parentheses into a condition.
+    plain = {name: re.sub(r"[()]|::\w+", "", where) for name, where in made.items() if name in expected}
+    assert plain == expected
+    assert "due_at IS NOT NULL" in expected.values()
 
 
 def test_up_and_down_and_up_again(settings: Settings) -> None:

@@ -13,7 +13,9 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from aiohttp import web
+from aiohttp.web_protocol import PayloadAccessError, RequestPayloadError
+from aiohttp.web_request import BaseRequest
+from aiohttp.web_response import StreamResponse
 
 from koschey.server.application_call import ApplicationCall, ApplicationFailed, WsgiApp
 from koschey.server.environ import build_environ
@@ -38,7 +40,7 @@ class Limits:
     linger_seconds: float = 5.0
 
 
-class Answered(web.StreamResponse):
+class Answered(StreamResponse):
     """Tells aiohttp that the answer is on the wire already, and whether the connection lives on."""
 
     def __init__(self, *, keep_alive: bool) -> None:
@@ -49,7 +51,7 @@ class Answered(web.StreamResponse):
     def keep_alive(self) -> bool:
         return self._persists
 
-    async def prepare(self, request: web.BaseRequest) -> None:
+    async def prepare(self, request: BaseRequest) -> None:
         """Nothing is left to send."""
 
     async def write_eof(self, data: bytes = b"") -> None:
@@ -71,7 +73,7 @@ class Bridge:
         """Start no further work; threads that run are not waited for."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: BaseRequest) -> StreamResponse:
         """Answer one request; the handler of ``aiohttp.web.Server``."""
         writer = ResponseWriter(request, self._date_line, stall=self._limits.stall_seconds)
         try:
@@ -86,7 +88,7 @@ class Bridge:
             writer.abort()
         return Answered(keep_alive=writer.keep_alive)
 
-    def _refusal(self, request: web.BaseRequest) -> tuple[str, tuple[tuple[str, str], ...]] | None:
+    def _refusal(self, request: BaseRequest) -> tuple[str, tuple[tuple[str, str], ...]] | None:
         """Status and extra headers when the application shall not be asked."""
         if self._beginning >= self._capacity:
             log.error("too many requests wait for a thread; answering 503")
@@ -97,7 +99,7 @@ class Bridge:
             return "417 Expectation Failed", ()
         return None
 
-    async def _answer(self, request: web.BaseRequest, writer: ResponseWriter) -> None:
+    async def _answer(self, request: BaseRequest, writer: ResponseWriter) -> None:
         loop = asyncio.get_running_loop()
 
         def write_now(head: ResponseHead, block: bytes) -> None:
@@ -137,9 +139,7 @@ class Bridge:
             await writer.write(await asyncio.wrap_future(call.submit(self._pool, call.resume)))
         await writer.finish()
 
-    async def _failed(
-        self, request: web.BaseRequest, writer: ResponseWriter, failure: ApplicationFailed
-    ) -> None:
+    async def _failed(self, request: BaseRequest, writer: ResponseWriter, failure: ApplicationFailed) -> None:
         cause = failure.__cause__
         if isinstance(cause, BodyBroken):
             log.info("%s %s: %s", request.method, request.raw_path, cause)
@@ -156,7 +156,7 @@ class Bridge:
         headers = (("Content-Type", "text/plain; charset=utf-8"), *extra)
         await writer.start(checked_head(status, headers), f"{status}\n".encode(), whole=True)
 
-    async def _linger(self, request: web.BaseRequest) -> None:
+    async def _linger(self, request: BaseRequest) -> None:
         """Read what the client still sends, within bounds: closing at once would reset its connection,
         and with it the answer that it has not read yet.
         """
@@ -169,5 +169,5 @@ class Bridge:
             async with asyncio.timeout(self._limits.linger_seconds):
                 while left > 0 and (dropped := await request.content.readany()):
                     left -= len(dropped)
-        except (OSError, RuntimeError, web.PayloadAccessError, web.RequestPayloadError):
+        except (OSError, RuntimeError, PayloadAccessError, RequestPayloadError):
             return

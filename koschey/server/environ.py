@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import IO, Any
 from urllib.parse import unquote_to_bytes
 
-from aiohttp import web
+from aiohttp.web_request import BaseRequest
 
 from koschey.server.file_wrapper import FileWrapper
 
@@ -18,7 +18,7 @@ _ABSOLUTE_FORM = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL
 _UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 
 
-def build_environ(request: web.BaseRequest, body: IO[bytes]) -> dict[str, Any]:
+def build_environ(request: BaseRequest, body: IO[bytes]) -> dict[str, Any]:
     """Everything PEP 3333 asks for, and ``REQUEST_URI`` = ``RAW_URI``: the target as it was sent.
 
     ``PATH_INFO`` is decoded from the raw bytes, so ``%2F``, ``+`` and invalid UTF-8 arrive as they are.

@@ -8,8 +8,10 @@ import time
 from email.utils import formatdate
 from typing import Any, Protocol
 
-from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
+from aiohttp.web_response import Response, StreamResponse
+from aiohttp.web_server import Server as LowLevelServer
 
 from koschey.server.heads import Head, HeadParser, HotRequest
 
@@ -59,7 +61,7 @@ class DateLine:
         return self._line
 
 
-class Server(web.Server):
+class Server(LowLevelServer):
     """Makes a ``Connection`` per client and knows what they share.
 
     Times are seconds. ``head_timeout`` is how long a request's head may take to arrive whole.
@@ -159,11 +161,11 @@ class Connection(RequestHandler):
 
     def handle_error(
         self,
-        request: web.BaseRequest,
+        request: BaseRequest,
         status: int = 500,
         exc: BaseException | None = None,
         message: str | None = None,
-    ) -> web.StreamResponse:
+    ) -> StreamResponse:
         """A plain answer to what could not be parsed, and one line in the log instead of a traceback.
 
         Raises:
@@ -175,7 +177,7 @@ class Connection(RequestHandler):
         reason = (message or "server error").splitlines()[0].rstrip(": ")
         log.warning("refused a malformed request from %s: %s", request.remote, reason)
         # Named, because aiohttp would name itself and its version.
-        answer = web.Response(status=status, text=reason + "\n", headers={"Server": "koschey"})
+        answer = Response(status=status, text=reason + "\n", headers={"Server": "koschey"})
         answer.force_close()
         return answer
 

@@ -7,16 +7,18 @@ import io
 from collections.abc import Callable
 from typing import IO
 
-from aiohttp import ClientPayloadError, StreamReader, web
+from aiohttp.client_exceptions import ClientPayloadError
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestPayloadError
+from aiohttp.web_request import BaseRequest
 
 
 class BodyBroken(OSError):
     """The client went away, sent nonsense, or sent nothing for too long, before its body was whole."""
 
 
-def request_body(request: web.BaseRequest, *, before_read: Callable[[], None], stall: float) -> IO[bytes]:
+def request_body(request: BaseRequest, *, before_read: Callable[[], None], stall: float) -> IO[bytes]:
     """A binary file over the body; what it holds in memory is bounded by the connection's read buffer.
 
     ``before_read`` is called on the event loop before bytes are waited for. A read that waits longer

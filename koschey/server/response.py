@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from aiohttp import web
+from aiohttp.web_request import BaseRequest
 
 from koschey.server.file_wrapper import BodyTooShort, send_file
 from koschey.server.protocol import Connection, DateLine
@@ -83,7 +83,7 @@ class ResponseWriter:
     that write raise ConnectionError or TimeoutError when it is.
     """
 
-    def __init__(self, request: web.BaseRequest, date_line: DateLine, *, stall: float) -> None:
+    def __init__(self, request: BaseRequest, date_line: DateLine, *, stall: float) -> None:
         assert isinstance(request.protocol, Connection)
         self._request = request
         self._connection = request.protocol

@@ -218,6 +218,9 @@ class _Supervisor:
         try:
             self._become_child()
             # Imported here and not above: the parent must not carry the event loop and its libraries.
+            from koschey.server.deferred import defer
+
+            defer("aiohttp")  # half of it is a client
             from koschey.server.worker import serve
 
             serve(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, MetaData, String, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, MetaData, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 #: SQLite numbers rows by itself only in an INTEGER key; PostgreSQL's INTEGER would be too small for files.
@@ -16,6 +16,15 @@ _Key = BigInteger().with_variant(Integer, "sqlite")
 
 #: A job or a download may know a row by its id only; PostgreSQL never gives one out again, SQLite would.
 _NEVER_REUSED = {"sqlite_autoincrement": True}
+
+
+def _partial(where: str, *columns: str, name: str | None = None) -> Index:
+    """An index of the rows for which the SQL condition ``where`` holds.
+
+    The migrations make it so. SQLAlchemy's own ``postgresql_where`` would load that dialect into every
+    process that has SQLite, for a statement that models never send.
+    """
+    return Index(name, *columns, info={"where": where})
 
 
 class Base(DeclarativeBase):
@@ -148,19 +157,8 @@ class File(Base):
     __tablename__ = "file"
     __table_args__ = (
         UniqueConstraint("project_id", "filename"),
-        Index(
-            None,
-            "due_at",
-            sqlite_where=text("due_at IS NOT NULL"),
-            postgresql_where=text("due_at IS NOT NULL"),
-        ),
-        Index(
-            None,
-            "project_id",
-            "release",
-            sqlite_where=text("release IS NOT NULL"),
-            postgresql_where=text("release IS NOT NULL"),
-        ),
+        _partial("due_at IS NOT NULL", "due_at"),
+        _partial("release IS NOT NULL", "project_id", "release"),
         _NEVER_REUSED,
     )
     id: Mapped[int] = mapped_column(_Key, primary_key=True)
@@ -231,12 +229,7 @@ class DecisionRow(Base):
     __tablename__ = "decision"
     __table_args__ = (
         Index(None, "name", "id"),
-        Index(
-            None,
-            "expires_at",
-            sqlite_where=text("expires_at IS NOT NULL"),
-            postgresql_where=text("expires_at IS NOT NULL"),
-        ),
+        _partial("expires_at IS NOT NULL", "expires_at"),
         _NEVER_REUSED,
     )
     id: Mapped[int] = mapped_column(_Key, primary_key=True)
@@ -271,27 +264,9 @@ class Hold(Base):
         Index(None, "index_id", "since", "file_id"),
         Index(None, "index_id", "project_id"),
         Index(None, "project_id"),
-        Index(
-            None,
-            "until",
-            sqlite_where=text("until IS NOT NULL"),
-            postgresql_where=text("until IS NOT NULL"),
-        ),
-        Index(
-            "ix_hold_review",
-            "index_id",
-            "since",
-            "file_id",
-            sqlite_where=text("review"),
-            postgresql_where=text("review"),
-        ),
-        Index(
-            "ix_hold_held",
-            "index_id",
-            "since",
-            sqlite_where=text("state = 'held'"),
-            postgresql_where=text("state = 'held'"),
-        ),
+        _partial("until IS NOT NULL", "until"),
+        _partial("review", "index_id", "since", "file_id", name="ix_hold_review"),
+        _partial("state = 'held'", "index_id", "since", name="ix_hold_held"),
     )
     index_id: Mapped[int] = mapped_column(ForeignKey("index.id", ondelete="CASCADE"), primary_key=True)
     file_id: Mapped[int] = mapped_column(ForeignKey("file.id", ondelete="CASCADE"), primary_key=True)

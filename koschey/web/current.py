@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from flask import current_app, request
@@ -13,24 +14,17 @@ from koschey.jobs.lull import Lull
 from koschey.jobs.queue import Queue, Task
 from koschey.jobs.schedule import Schedule
 from koschey.services.access import Access
-from koschey.services.audit import Audit
 from koschey.services.catalog import Catalog
 from koschey.services.checking import Checking
-from koschey.services.closure import Closure
 from koschey.services.configuration import Configuration
-from koschey.services.explanations import Explanations
 from koschey.services.files import Files
+from koschey.services.gate import Gate
 from koschey.services.health import Health
-from koschey.services.hosted import Hosted
+from koschey.services.holds import Holds
 from koschey.services.indexes import Indexes
-from koschey.services.metrics import Metrics
-from koschey.services.policies import Policies
-from koschey.services.probe import Probe
-from koschey.services.review import Review
 from koschey.services.root_list import RootList
 from koschey.services.tokens import TokenUses
 from koschey.services.usage import Usage
-from koschey.services.waiting import Waiting
 from koschey.settings import Settings
 from koschey.stores.blobs import BlobStore
 from koschey.stores.database import Database
@@ -38,13 +32,25 @@ from koschey.stores.locks import Locks
 from koschey.stores.lookup import Lookup
 from koschey.upstream.client import UpstreamClient
 
-if TYPE_CHECKING:  # it imports the views, which import this module
-    from koschey.web.hot_path import HotPath
+if TYPE_CHECKING:
+    from koschey.services.audit import Audit
+    from koschey.services.closure import Closure
+    from koschey.services.explanations import Explanations
+    from koschey.services.hosted import Hosted
+    from koschey.services.metrics import Metrics
+    from koschey.services.policies import Policies
+    from koschey.services.probe import Probe
+    from koschey.services.review import Review
+    from koschey.services.waiting import Waiting
+    from koschey.web.hot_path import HotPath  # it imports the views, which import this module
 
 
 @dataclass(frozen=True)
 class Koschey:
-    """Everything that ``create_app`` put together."""
+    """Everything that ``create_app`` put together, and what is put together when it is first asked for.
+
+    The latter is what only the command line and rare pages use: an idle worker need not carry it.
+    """
 
     settings: Settings
     engine: Engine
@@ -55,9 +61,10 @@ class Koschey:
     queue: Queue
     configuration: Configuration
     indexes: Indexes
-    hosted: Hosted
     access: Access
     token_uses: TokenUses
+    gate: Gate
+    holds: Holds
     catalog: Catalog
     root_list: RootList
     files: Files
@@ -66,18 +73,65 @@ class Koschey:
     checking: Checking
     tasks: Mapping[str, Task]
     """What jobs do, by name."""
-    review: Review
-    closure: Closure
-    waiting: Waiting
-    policies: Policies
-    audit: Audit
-    probe: Probe
     schedule: Schedule
     lull: Lull
     usage: Usage
-    explanations: Explanations
-    metrics: Metrics
     hot_path: HotPath | None
+
+    @cached_property
+    def audit(self) -> Audit:
+        from koschey.services.audit import Audit
+
+        return Audit(self.database)
+
+    @cached_property
+    def closure(self) -> Closure:
+        from koschey.services.closure import Closure
+        from koschey.services.requirements import Requirements
+
+        return Closure(self.database, self.configuration, Requirements(self.database, self.store))
+
+    @cached_property
+    def explanations(self) -> Explanations:
+        from koschey.services.explanations import Explanations
+
+        return Explanations(self.database, self.gate, self.catalog, contact=self.settings.contact)
+
+    @cached_property
+    def hosted(self) -> Hosted:
+        from koschey.services.hosted import Hosted
+
+        return Hosted(self.database)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        from koschey.services.metrics import Metrics
+
+        return Metrics(self.database, self.configuration)
+
+    @cached_property
+    def policies(self) -> Policies:
+        from koschey.services.policies import Policies
+
+        return Policies(self.database, self.configuration)
+
+    @cached_property
+    def probe(self) -> Probe:
+        from koschey.services.probe import Probe
+
+        return Probe(self.configuration, self.client, deadline=self.settings.page_deadline)
+
+    @cached_property
+    def review(self) -> Review:
+        from koschey.services.review import Review
+
+        return Review(self.database, self.configuration, self.holds)
+
+    @cached_property
+    def waiting(self) -> Waiting:
+        from koschey.services.waiting import Waiting
+
+        return Waiting(self.database, self.configuration)
 
     def close(self) -> None:
         """Let go of threads and connections, for a clean stop."""

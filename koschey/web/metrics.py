@@ -10,12 +10,13 @@ from flask import Blueprint, Response
 
 from koschey import __version__
 from koschey.domain.permissions import Permission
-from koschey.services.metrics import Numbers
 from koschey.web.access import requires
 from koschey.web.current import koschey
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
+
+    from koschey.services.metrics import Numbers
 
 bp = Blueprint("metrics", __name__)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import msgspec
@@ -10,12 +11,14 @@ from flask import Blueprint, Response, request
 
 from koschey.domain.names import NormalizedName, is_valid_name, normalize
 from koschey.domain.permissions import Permission
-from koschey.domain.why import Explanation
 from koschey.errors import NotFound
 from koschey.services.configuration import MAIN
 from koschey.web.access import requires
 from koschey.web.current import base_url, koschey
 from koschey.web.people import html_page, reason_phrase
+
+if TYPE_CHECKING:
+    from koschey.domain.why import Explanation
 
 bp = Blueprint("why", __name__)
 

@@ -274,9 +274,7 @@ def test_what_the_upstream_does_not_say_is_left_out(
     eager: Running, upstream: FakeUpstream, project: Project
 ) -> None:
     wheel = project.release("1.0", upload_time=None)
-    upstream.fail(
-        wheel.filename, status=500
-    )  # a file without a date is stored behind the answer, and measured
+    upstream.fail(wheel.filename, status=500)  # without a date it is stored behind the answer, and measured
     wheel.listed = {"size": ABSENT, "hashes": {}}
     listed = entry(eager, wheel)
 

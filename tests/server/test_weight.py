@@ -1,0 +1,98 @@
+"""What an idle worker carries: code for every request, none for the command line and rare pages."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests import running
+
+#: As ``server.supervisor`` starts a worker, on SQLite, a folder and threads.
+PROGRAM = """
+import json, sys
+from koschey.server.deferred import defer
+
+defer("aiohttp")
+import koschey.server.worker
+from koschey.application import create_app
+
+services = create_app().extensions["koschey"]
+carried = sorted(sys.modules)
+services.review, services.closure, services.explanations  # what was left out is there when it is asked for
+later = sorted(sys.modules)
+import aiohttp
+names = [aiohttp.hdrs.__name__, aiohttp.ClientSession.__name__, aiohttp.web.Application.__name__]
+missing = hasattr(aiohttp, "no_such_name")
+services.close()
+print(json.dumps([carried, later, names, missing]))
+"""
+
+RARE = {
+    "aiohttp.client",
+    "alembic",
+    "boto3",
+    "koschey.services.audit",
+    "koschey.services.closure",
+    "koschey.services.explanations",
+    "koschey.services.metrics",
+    "koschey.services.policies",
+    "koschey.services.review",
+    "koschey.services.waiting",
+    "koschey.upstream.session",
+    "prometheus_client",
+    "psycopg2",
+    "redis",
+    "requests",
+    "rq",
+    "sqlalchemy.dialects.postgresql",
+}
+
+
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory: pytest.TempPathFactory) -> tuple[set[str], set[str], list[str], bool]:
+    settings = {
+        "KOSCHEY_DATA_DIR": str(tmp_path_factory.mktemp("data")),
+        "KOSCHEY_UPSTREAM_URL": "http://upstream.example/simple/",
+    }
+    prepared = [sys.executable, "-m", "koschey", "db", "upgrade"]
+    environment = running.clean_environment() | settings
+    subprocess.run(prepared, env=environment, cwd=running.CHECKOUT, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env=environment,
+        cwd=running.CHECKOUT,
+        check=True,
+        timeout=60,
+        stdout=subprocess.PIPE,
+    )
+    carried, later, names, missing = json.loads(done.stdout.splitlines()[-1])
+    return set(carried), set(later), names, missing
+
+
+def test_an_idle_worker_does_not_carry_what_few_requests_need(
+    worker: tuple[set[str], set[str], list[str], bool],
+) -> None:
+    carried, later, _, _ = worker
+    assert RARE & carried == set()
+    assert {"koschey.services.review", "koschey.services.closure", "koschey.services.explanations"} <= later
+
+
+def test_a_package_whose_loading_was_put_off_lacks_nothing(
+    worker: tuple[set[str], set[str], list[str], bool],
+) -> None:
+    _, _, names, missing = worker
+    assert names == ["aiohttp.hdrs", "ClientSession", "Application"]
+    assert not missing
+
+
+def test_putting_off_what_is_loaded_or_no_package_changes_nothing() -> None:
+    code = (
+        "import sys, email; from koschey.server.deferred import defer\n"
+        "before = sys.modules['email']; defer('email'); defer('no_such_package'); defer('colorsys')\n"
+        "assert sys.modules['email'] is before and 'no_such_package' not in sys.modules\n"
+        "assert 'colorsys' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=running.CHECKOUT, check=True, timeout=60)
