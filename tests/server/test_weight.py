@@ -33,10 +33,12 @@ print(json.dumps([carried, later, names, missing]))
 RARE = {
     "aiohttp.client",
     "alembic",
+    "argon2",
     "boto3",
     "koschey.services.audit",
     "koschey.services.closure",
     "koschey.services.explanations",
+    "koschey.services.hosted",
     "koschey.services.metrics",
     "koschey.services.policies",
     "koschey.services.review",
