@@ -17,7 +17,7 @@ from types import FrameType
 
 import msgspec
 
-from bench import cold, installs, lifetime, load, nginx, quarantine, synthetic, warm
+from bench import cold, installs, lifetime, load, nginx, quarantine, roots, synthetic, warm
 from bench.ground import Effort, Ground
 from bench.processes import BenchError
 from bench.report import Row, table
@@ -39,6 +39,7 @@ MEASURES: dict[str, Callable[[Ground], Iterator[Row]]] = {
     "first-huge-page": cold.first_huge_page,
     "verdicts": quarantine.verdicts,
     "queue": quarantine.queue,
+    "root": roots.root_list,
     "start": lifetime.start_up,
     "memory": lifetime.memory_use,
 }

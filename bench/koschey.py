@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +31,21 @@ class Koschey:
 
 
 @contextmanager
-def serving(folder: Path, data: Path, nginx: Nginx, peak: PeakMemory, *, accel: bool) -> Iterator[Koschey]:
+def serving(
+    folder: Path,
+    data: Path,
+    nginx: Nginx,
+    peak: PeakMemory,
+    *,
+    accel: bool,
+    first: str = f"/simple/{SMALL[0]}/",
+    more: Mapping[str, str] | None = None,
+) -> Iterator[Koschey]:
     """``koschey serve`` on ``data``, with nginx as its upstream and, with ``accel``, in front of it.
+
+    Args:
+        first: path of the page that is asked for first.
+        more: further settings.
 
     Raises:
         BenchError: it did not start, or its first page is not one.
@@ -49,12 +62,13 @@ def serving(folder: Path, data: Path, nginx: Nginx, peak: PeakMemory, *, accel: 
     }
     if accel:
         settings |= {"KOSCHEY_ACCEL_REDIRECT": ACCEL, "KOSCHEY_TRUSTED_PROXIES": "1"}
+    settings |= more or {}
     begin = time.perf_counter()
     with running(command, log, environment(folder, **settings)) as process, peak.watching(process.pid):
         wait_for_port(process, port, log)
         origin = f"http://127.0.0.1:{port}"
         with Connection(origin) as connection:
-            answer = connection.get(f"/simple/{SMALL[0]}/", {"Accept": JSON})
+            answer = connection.get(first, {"Accept": JSON})
         seconds = time.perf_counter() - begin
         if answer.status != 200:
             raise BenchError(f"Koschey's first page has status {answer.status}: {answer.body[:300]!r}")

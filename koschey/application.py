@@ -34,6 +34,8 @@ from koschey.services.indexes import Indexes
 from koschey.services.mirror import Mirror
 from koschey.services.pages import PageCache
 from koschey.services.passwords import Passwords
+from koschey.services.root_build import RootBuilder
+from koschey.services.root_files import RootFiles
 from koschey.services.root_list import RootList
 from koschey.services.settling import Settling
 from koschey.services.subjects import Subjects
@@ -239,7 +241,9 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
     settling = Settling(database, configuration, holds)
     sweeps = Sweeps(database, locks, holds, settling, catalog, queue.submit)
     usage = Usage(database, configuration)
-    tasks.update(jobs.make_tasks(catalog, checking, sweeps, usage, store, settings.file_deadline))
+    roots = RootBuilder(database, configuration, locks)
+    root_files = RootFiles(database, settings.data_dir / "cache" / "roots")
+    tasks.update(jobs.make_tasks(catalog, checking, sweeps, usage, roots, store, settings.file_deadline))
     health_checks = {
         "database": database.check,
         "schema": lambda: schema.check(engine),
@@ -274,7 +278,8 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         gate=gate,
         holds=holds,
         catalog=catalog,
-        root_list=RootList(database, configuration, page_cache),
+        root_list=RootList(database, configuration, page_cache, roots, root_files),
+        page_cache=page_cache,
         files=files_service,
         health=Health(health_checks),
         locks=locks,

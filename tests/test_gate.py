@@ -36,6 +36,8 @@ BLIND = {
 REVEALING = {
     "/simple/": "/simple/",
     "/simple/<name>/": "/simple/sample/",
+    "/pypi/<name>/json": "/pypi/sample/json",
+    "/pypi/<name>/<version>/json": "/pypi/sample/1.0/json",
     "/packages/<path:rest>": "{path}",
     "/packages/<path:rest> (metadata)": "{path}.metadata",
     "/packages/<path:rest> (PEP 710)": "{path}.provenance_url.json",
@@ -49,7 +51,11 @@ EXPLAINING = frozenset({"/why/<project>", "/why/<project>/<version>"})
 #: Goes by the recorded holds: the gate would have to judge every file of the index.
 BY_RECORD = frozenset({"/simple/"})
 #: Asks when the page is made, and the page ends with the first of its verdicts.
-READY_MADE = frozenset({"/simple/<name>/"})
+READY_MADE = frozenset({"/simple/<name>/", "/pypi/<name>/json"})
+#: Has one form, whatever the Accept header says.
+ONE_FORM = frozenset({"/pypi/<name>/json"})
+#: Has nothing of a version of which nothing is visible.
+MISSING = frozenset({"/pypi/<name>/<version>/json"})
 FORMS = ("application/vnd.pypi.simple.v1+json", "text/html")
 
 
@@ -135,7 +141,8 @@ def test_whatever_could_show_a_file_asks_the_gate_and_shows_nothing_of_a_held_on
         for method in ("GET", "HEAD"):
             answer = held.get(held.target(route, prefix), method, Accept=form)
 
-            if not (route in BY_RECORD or (route in READY_MADE and method == "HEAD")):
+            made = route in READY_MADE and (method == "HEAD" or (route in ONE_FORM and form != FORMS[0]))
+            if not (route in BY_RECORD or made):
                 assert "sample" in held.asked or answer.status_code == 406, (form, method)
             _assert_nothing_shown(held, route, answer)
     etag = f'"{held.file.sha256}"'
@@ -148,6 +155,8 @@ def _assert_nothing_shown(held: Held, route: str, answer: TestResponse) -> None:
     if route.startswith(("/packages", "/integrity")):
         assert answer.status_code in (403, 406)
         assert not {"Location", "X-Accel-Redirect", "Content-Range"} & set(answer.headers.keys())
+    elif route in MISSING:
+        assert answer.status_code == 404
     else:
         assert answer.status_code in (200, 304, 406)
     assert held.file.content[:8] not in body

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from html import escape
+from typing import NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -19,7 +20,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from koschey.domain.negotiation import Representation
-from koschey.domain.page import ListedFile, ProjectPage, RootPage
+from koschey.domain.page import ListedFile, ProjectPage, RootEntry, RootPage
 
 API_VERSION = "1.4"
 
@@ -85,6 +86,9 @@ class _Root(msgspec.Struct, frozen=True):
     projects: list[_RootEntry]
 
 
+_ENTRIES = msgspec.json.Decoder(list[_RootEntry])
+
+
 def render_project(page: ProjectPage, representation: Representation, base_url: str) -> bytes:
     """A project's page.
 
@@ -99,15 +103,41 @@ def render_project(page: ProjectPage, representation: Representation, base_url: 
 
 def render_root(page: RootPage, representation: Representation) -> bytes:
     """The list of projects. Names are shown as the projects spell them; links are relative and normalised."""
+    frame = root_frame(page.serial, representation)
+    return frame.head + render_entries(page.projects, representation) + frame.tail
+
+
+class RootFrame(NamedTuple):
+    """What stands before, between and after pieces of a root list that are rendered apart."""
+
+    head: bytes
+    between: bytes
+    tail: bytes
+
+
+def root_frame(serial: int, representation: Representation) -> RootFrame:
+    """The frame of a root list of that serial."""
     if representation is Representation.JSON:
-        entries = [_RootEntry(entry.name, entry.serial) for entry in page.projects]
-        return msgspec.json.encode(_Root(_Meta(page.serial), entries))
+        head, _, tail = msgspec.json.encode(_Root(_Meta(serial), [])).partition(b"[")
+        return RootFrame(head + b"[", b",", tail)
+    head, end, tail = _document("Simple index", [], ()).partition(b"</body>")
+    return RootFrame(head, b"", end + tail)
+
+
+def render_entries(entries: Iterable[RootEntry], representation: Representation) -> bytes:
+    """A piece of a root list."""
+    if representation is Representation.JSON:
+        return msgspec.json.encode([_RootEntry(entry.name, entry.serial) for entry in entries])[1:-1]
     # Poetry takes the href as the name.
-    links = (
-        f'<a href="{quote(canonicalize_name(entry.name))}/">{escape(entry.name)}</a><br>'
-        for entry in page.projects
-    )
-    return _document("Simple index", [], links)
+    return "".join(
+        f'<a href="{quote(canonicalize_name(entry.name))}/">{escape(entry.name)}</a><br>\n'
+        for entry in entries
+    ).encode()
+
+
+def read_entries(piece: bytes) -> list[RootEntry]:
+    """The entries of a piece of the JSON form."""
+    return [RootEntry(entry.name, entry.serial) for entry in _ENTRIES.decode(b"[%b]" % piece)]
 
 
 def _project_json(page: ProjectPage, listed: tuple[ListedFile, ...], base_url: str) -> bytes:

@@ -17,6 +17,7 @@ from koschey.services.storage import sweep_spool
 if TYPE_CHECKING:
     from koschey.services.catalog import Catalog
     from koschey.services.checking import Checking
+    from koschey.services.root_build import RootBuilder
     from koschey.services.sweeps import Sweeps
     from koschey.services.usage import Usage
     from koschey.stores.blobs import BlobStore
@@ -27,13 +28,18 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 CHECKING_THREADS = 2
 _SWEEPS = ("release_due", "derive_work", "settle_policies", "refresh_stale")
 #: Slow downloads and long sweeps keep no refresh behind an answer waiting.
-LANES = (Lane(frozenset(["check_file"]), CHECKING_THREADS), Lane(frozenset(_SWEEPS), 2))
+LANES = (
+    Lane(frozenset(["check_file"]), CHECKING_THREADS),
+    Lane(frozenset(_SWEEPS), 2),
+    Lane(frozenset(["build_roots"]), 1),
+)
 
 #: What the web processes do from time to time when there are no worker processes.
 IN_PROCESS = (
     Periodic("release_due", 5.0, first=1.0),
     Periodic("derive_work", 5.0, first=1.0),
     Periodic("settle_policies", 5.0, first=1.0),
+    Periodic("build_roots", 1.0, first=1.0),
     Periodic("refresh_stale", 60.0),
     Periodic("sweep_spool", 600.0),
     Periodic("sweep_usage", 3600.0),
@@ -43,20 +49,29 @@ IN_WORKERS = (
     Periodic("release_due", 10.0),
     Periodic("derive_work", 10.0),
     Periodic("settle_policies", 10.0),
+    Periodic("build_roots", 30.0),
     Periodic("refresh_stale", 60.0),
     Periodic("sweep_spool", 600.0),
     Periodic("sweep_usage", 3600.0),
 )
 #: All of them for one run, each before what goes on with what it found.
 IN_ORDER = (
-    "settle_policies", "refresh_stale", "release_due", "derive_work", "sweep_usage", "sweep_spool"
+    "settle_policies", "refresh_stale", "release_due", "derive_work", "build_roots", "sweep_usage",
+    "sweep_spool",
 )  # fmt: skip
-#: What is left to each machine with web processes then: a spool folder is its own.
-ON_EACH_MACHINE = (Periodic("sweep_spool", 600.0),)
+#: What is left to each machine with web processes then: a spool folder is its own, and a root list that is
+#: to be there within seconds is no job for a worker, which would start a process each time to look.
+ON_EACH_MACHINE = (Periodic("build_roots", 1.0), Periodic("sweep_spool", 600.0))
 
 
 def make_tasks(
-    catalog: Catalog, checking: Checking, sweeps: Sweeps, usage: Usage, store: BlobStore, file_deadline: float
+    catalog: Catalog,
+    checking: Checking,
+    sweeps: Sweeps,
+    usage: Usage,
+    roots: RootBuilder,
+    store: BlobStore,
+    file_deadline: float,
 ) -> dict[str, Task]:
     """Every task by its name."""
     return {
@@ -65,6 +80,7 @@ def make_tasks(
         "derive_work": sweeps.derive_work,
         "settle_policies": sweeps.settle_policies,
         "refresh_stale": sweeps.refresh_stale,
+        "build_roots": roots.build,
         "refresh_page": lambda source_id, name: catalog.refresh(source_id, NormalizedName(name)),
         "sweep_usage": usage.sweep,
         "sweep_spool": lambda: sweep_spool(store, file_deadline),

@@ -213,7 +213,7 @@ class Catalog:
         encoding: str,
         base_url: str,
     ) -> ReadyPage:
-        page, until = self._load(index, owner, name)
+        page, until = self.load(index, owner, name)
         body = render_project(page, representation, base_url)
         return ready(
             body,
@@ -223,7 +223,7 @@ class Catalog:
             until=until,
         )
 
-    def _load(self, index: IndexConfig, owner: ProjectLook, name: str) -> tuple[ProjectPage, int | None]:
+    def load(self, index: IndexConfig, owner: ProjectLook, name: str) -> tuple[ProjectPage, int | None]:
         """The frozen page, and when one of its verdicts changes by itself.
 
         It has the stored files of which the gate says that they are visible.

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, insert, select, text, update
-from sqlalchemy.orm import Session
 
 from koschey.domain.explanation import sentence
 from koschey.domain.page import Microseconds
@@ -216,22 +215,6 @@ def _before(hold: _HoldRow | None, file: _FileRow, at: Microseconds) -> str:
 
 
 _ACTIONS = {State.VISIBLE: "file.released", State.HELD: "file.held", State.REJECTED: "file.rejected"}
-
-
-def wholly_held(session: Session, index_id: int, at: Microseconds) -> set[int]:
-    """Ids of the projects of which an index shows no file, by what is recorded, though they have some.
-
-    A hold whose end has come counts as over: only checks that are not done could still hide its file, and
-    then the sweep records that.
-    """
-    held = select(Hold.project_id).where(Hold.index_id == index_id).distinct().subquery()
-    still = (Hold.index_id == index_id) & (Hold.file_id == File.id)
-    shown = (
-        select(File.id)
-        .outerjoin(Hold, still)
-        .where(File.project_id == held.c.project_id, (Hold.file_id.is_(None)) | (Hold.until <= at))
-    )
-    return set(session.scalars(select(held.c.project_id).where(~shown.exists())))
 
 
 def held_counter(index_id: int) -> str:

@@ -195,6 +195,14 @@ class Database:
         with _translated(), Session(self.engine) as session:
             yield session
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A connection on which every query sees the database as it was at the first one."""
+        with _translated(), self.engine.connect() as connection:
+            if connection.dialect.name == "postgresql":  # SQLite's transactions are so anyhow
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            yield connection
+
     def check(self) -> None:
         """Prove that the database answers. Raises: StoreUnavailable."""
         with self.reading() as session:

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, MetaData, String, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 #: SQLite numbers rows by itself only in an INTEGER key; PostgreSQL's INTEGER would be too small for files.
@@ -129,6 +139,7 @@ class Project(Base):
         UniqueConstraint("name", "source_id"),
         Index(None, "source_id", "name"),
         Index(None, "state", "looked_at"),
+        Index(None, "serial"),
         _NEVER_REUSED,
     )
     id: Mapped[int] = mapped_column(_Key, primary_key=True)
@@ -159,6 +170,10 @@ class File(Base):
         UniqueConstraint("project_id", "filename"),
         _partial("due_at IS NOT NULL", "due_at"),
         _partial("release IS NOT NULL", "project_id", "release"),
+        # Who refers to a blob: asked before one is deleted, and of stored files only.
+        _partial("stored_at IS NOT NULL", "sha256"),
+        _partial("metadata_stored", "metadata_sha256"),
+        _partial("provenance_sha256 IS NOT NULL", "provenance_sha256"),
         _NEVER_REUSED,
     )
     id: Mapped[int] = mapped_column(_Key, primary_key=True)
@@ -293,6 +308,54 @@ class Download(Base):
     """Who: a user's name, or a client's address."""
     count: Mapped[int]
     last_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class RootListRow(Base):
+    """The root list of an index with many names, as it was last built; its names are in ``root_chunk``."""
+
+    __tablename__ = "root_list"
+    index_id: Mapped[int] = mapped_column(ForeignKey("index.id", ondelete="CASCADE"), primary_key=True)
+    serial: Mapped[int] = mapped_column(BigInteger)
+    """Everything up to this serial is in it."""
+    sources: Mapped[str] = mapped_column(Text)
+    """What its names hang on besides projects: another value, and it is built from the beginning."""
+    names: Mapped[int] = mapped_column(BigInteger)
+    mark: Mapped[str] = mapped_column(String(32))
+    """Random, another one for each build: what its bytes are known by."""
+    built_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class RootChunk(Base):
+    """Some hundred neighbouring names of a root list, in the order of their code points."""
+
+    __tablename__ = "root_chunk"
+    index_id: Mapped[int] = mapped_column(ForeignKey("index.id", ondelete="CASCADE"), primary_key=True)
+    first: Mapped[str] = mapped_column(String(200), primary_key=True)
+    """The lowest name that belongs here, whether it is there or not."""
+    names: Mapped[int]
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    """Its part of the JSON list, raw DEFLATE up to a full flush: pieces of it joined are one stream."""
+
+
+class Orphan(Base):
+    """A blob that no row referred to when somebody looked; it is deleted when that is still so later."""
+
+    __tablename__ = "orphan"
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    marked_at: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class StorageTally(Base):
+    """What some thousand files with neighbouring ids come to, as last counted."""
+
+    __tablename__ = "storage_tally"
+    block: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    source_id: Mapped[int] = mapped_column(ForeignKey("source.id", ondelete="CASCADE"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(10), primary_key=True)
+    state: Mapped[str] = mapped_column(String(10), primary_key=True)
+    files: Mapped[int] = mapped_column(BigInteger)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    counted_at: Mapped[int] = mapped_column(BigInteger)
 
 
 class Event(Base):

@@ -22,6 +22,7 @@ from koschey.services.gate import Gate
 from koschey.services.health import Health
 from koschey.services.holds import Holds
 from koschey.services.indexes import Indexes
+from koschey.services.pages import PageCache
 from koschey.services.root_list import RootList
 from koschey.services.tokens import TokenUses
 from koschey.services.usage import Usage
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from koschey.services.metrics import Metrics
     from koschey.services.policies import Policies
     from koschey.services.probe import Probe
+    from koschey.services.project_json import ProjectJson
     from koschey.services.review import Review
     from koschey.services.waiting import Waiting
     from koschey.web.hot_path import HotPath  # it imports the views, which import this module
@@ -67,6 +69,7 @@ class Koschey:
     holds: Holds
     catalog: Catalog
     root_list: RootList
+    page_cache: PageCache
     files: Files
     health: Health
     locks: Locks
@@ -120,6 +123,12 @@ class Koschey:
         from koschey.services.probe import Probe
 
         return Probe(self.configuration, self.client, deadline=self.settings.page_deadline)
+
+    @cached_property
+    def project_json(self) -> ProjectJson:
+        from koschey.services.project_json import ProjectJson
+
+        return ProjectJson(self.catalog, self.store, self.page_cache)
 
     @cached_property
     def review(self) -> Review:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -18,6 +18,7 @@ from koschey.services.configuration import MAIN
 from koschey.services.files import ArrivingFile, StoredFile
 from koschey.stores.lookup import FileLook
 from koschey.web.access import admitted, current_actor, requires
+from koschey.web.bodies import file_body
 from koschey.web.current import base_url, koschey
 from koschey.web.ranges import Selected, Unsatisfiable, selected_range
 
@@ -26,7 +27,6 @@ bp = Blueprint("files", __name__)
 #: Long, but not ``immutable``: the quarantine may recall a file.
 CACHE_FILE = "private, max-age=2592000"
 METADATA_TYPE = "text/plain; charset=utf-8"
-_CHUNK = 256 * 1024
 
 
 class Part(NamedTuple):
@@ -157,32 +157,10 @@ def _body(stored: StoredFile, part: Part) -> Iterable[bytes]:
     if stored.path is None:
         return koschey().files.chunks(stored, part.start, part.length)
     try:
-        file = stored.path.open("rb")
+        return file_body(stored.path, part.start, part.length)
     except FileNotFoundError:
         assert stored.look.sha256 is not None
         raise BlobMissing(stored.look.sha256) from None
-    file.seek(part.start)
-    wrapper = request.environ.get("wsgi.file_wrapper")
-    if wrapper is not None:
-        wrapped: Iterable[bytes] = wrapper(file, _CHUNK)  # sendfile of Content-Length bytes from here
-        return wrapped
-    return _Blocks(file, part.length)
-
-
-class _Blocks:
-    """So many bytes of an open file, for servers without ``wsgi.file_wrapper``."""
-
-    def __init__(self, file: Any, length: int) -> None:
-        self._file = file
-        self._left = length
-
-    def __iter__(self) -> Iterator[bytes]:
-        while self._left and (block := self._file.read(min(_CHUNK, self._left))):
-            self._left -= len(block)
-            yield block
-
-    def close(self) -> None:
-        self._file.close()
 
 
 def _arriving(arriving: ArrivingFile, headers: dict[str, str]) -> Response:

@@ -10,7 +10,9 @@ from koschey.domain.permissions import Permission
 from koschey.errors import NotAcceptable, NotFound
 from koschey.services.configuration import MAIN
 from koschey.services.pages import ReadyPage
+from koschey.services.root_list import ReadyFile
 from koschey.web.access import current_actor, requires
+from koschey.web.bodies import file_body
 from koschey.web.current import base_url, koschey
 
 bp = Blueprint("simple", __name__)
@@ -23,7 +25,8 @@ def root(index: str) -> Response:
     """The names that an index knows, as far as the one who asks may read them."""
     representation, encoding = _wanted()
     names = koschey().access.names(current_actor(), Permission.READ, index=index)
-    return page_answer(koschey().root_list.page(index, representation, encoding, names))
+    page = koschey().root_list.page(index, representation, encoding, names, _is_known)
+    return page_answer(page) if isinstance(page, ReadyPage) else _file_answer(page)
 
 
 @bp.get("/simple/<name>/", defaults={"index": MAIN})
@@ -38,6 +41,21 @@ def project(index: str, name: str) -> Response:
     prefix = "" if index == MAIN else f"/{index}"
     page = koschey().catalog.project_page(index, normalized, representation, encoding, base_url(prefix))
     return page_answer(page)
+
+
+@bp.get("/pypi/<name>/json", defaults={"index": MAIN, "version": None})
+@bp.get("/<index>/pypi/<name>/json", defaults={"version": None})
+@bp.get("/pypi/<name>/<version>/json", defaults={"index": MAIN})
+@bp.get("/<index>/pypi/<name>/<version>/json")
+@requires(Permission.READ)
+def project_json(index: str, name: str, version: str | None) -> Response:
+    """The project, or one version, in the form of the JSON API, for mirrors and older tools."""
+    normalized = _known_form(name)
+    if normalized != name:
+        return _moved(f"../{normalized}/json" if version is None else f"../../{normalized}/{version}/json")
+    prefix = "" if index == MAIN else f"/{index}"
+    encoding = choose_encoding(request.headers.get("Accept-Encoding"))
+    return page_answer(koschey().project_json.page(index, normalized, version, encoding, base_url(prefix)))
 
 
 @bp.get("/simple", defaults={"index": MAIN})
@@ -62,15 +80,40 @@ def page_answer(page: ReadyPage) -> Response:
     answer = Response(page.body, content_type=page.content_type)
     for name, value in page_headers(page):
         answer.headers[name] = value
-    if request.if_none_match.contains_weak(page.etag.strip('"')):  # a proxy that compresses weakens it
-        answer.status_code = 304
+    if _is_known(page.etag):
         answer.set_data(b"")
-        del answer.headers["Content-Length"]
-        answer.headers.pop("Content-Encoding", None)
+        _make_unmodified(answer)
     return answer
 
 
-def page_headers(page: ReadyPage, *, open_to_all: bool = True) -> list[tuple[str, str]]:
+def _file_answer(page: ReadyFile) -> Response:
+    """The same for a page that lies in a file, which goes past this process's memory."""
+    answer = Response(content_type=page.content_type)
+    for name, value in page_headers(page):
+        answer.headers[name] = value
+    if page.path is None:
+        _make_unmodified(answer)
+        return answer
+    length = page.path.stat().st_size
+    if request.method != "HEAD":
+        answer.response = file_body(page.path, 0, length)
+        answer.direct_passthrough = True
+    answer.headers["Content-Length"] = str(length)
+    return answer
+
+
+def _is_known(etag: str) -> bool:
+    """Whether the client has that page; a proxy that compresses weakens the ETag."""
+    return request.if_none_match.contains_weak(etag.strip('"'))
+
+
+def _make_unmodified(answer: Response) -> None:
+    answer.status_code = 304
+    answer.headers.pop("Content-Length", None)
+    answer.headers.pop("Content-Encoding", None)
+
+
+def page_headers(page: ReadyPage | ReadyFile, *, open_to_all: bool = True) -> list[tuple[str, str]]:
     """Headers of a page besides its type and length, the same for 200 and 304.
 
     ``open_to_all``: whether everybody may read it, so that it does not depend on who asks.
