@@ -49,7 +49,7 @@ from koschey.stores.locks import Locks, make_locks
 from koschey.stores.lookup import Lookup
 from koschey.stores.open import open_store
 from koschey.upstream.client import UpstreamClient
-from koschey.web import access, files, health, home, metrics, problems, requests, simple, why
+from koschey.web import access, files, health, home, metrics, problems, requests, simple, upload, why
 from koschey.web.current import Koschey
 from koschey.web.hot_path import HotPath
 
@@ -118,7 +118,8 @@ def _flask(settings: Settings) -> Flask:
     requests.init_app(app)
     problems.init_app(app)
     access.init_app(app)
-    for blueprint in (home.blueprint(_beside("static")), simple.bp, files.bp, why.bp, health.bp, metrics.bp):
+    pages = (home.blueprint(_beside("static")), simple.bp, files.bp, upload.bp, why.bp)
+    for blueprint in (*pages, health.bp, metrics.bp):
         app.register_blueprint(blueprint)
     return app
 

@@ -29,6 +29,23 @@ class RequestInvalid(KoscheyError):
         super().__init__(problem)
 
 
+class UploadInvalid(RequestInvalid):
+    """An upload cannot be accepted: ``code`` is a short word for machines, ``problem`` says what is wrong."""
+
+    def __init__(self, code: str, problem: str) -> None:
+        self.code = code
+        super().__init__(problem)
+
+
+class TooLarge(KoscheyError):
+    """A request has more than is taken here; ``what`` says of what, ``limit`` how much there may be."""
+
+    def __init__(self, what: str, limit: int) -> None:
+        self.what = what
+        self.limit = limit
+        super().__init__(f"{what}: {limit} at the most")
+
+
 class NotFound(KoscheyError):
     """Nothing of that name is here: ``kind`` is one word (project, file, index), ``name`` what was asked.
 
@@ -76,6 +93,25 @@ class TooManyAttempts(KoscheyError):
     def __init__(self, retry_after: float) -> None:
         self.retry_after = retry_after
         super().__init__(f"too many failed attempts to sign in; try again in {retry_after:.0f} s")
+
+
+class FileExists(Conflict):
+    """An upload has other bytes than the file that has its name, for ever."""
+
+    def __init__(self, filename: str) -> None:
+        self.filename = filename
+        self.code = "file-exists"
+        # Clients look for these first words (poetry, pdm, uv).
+        super().__init__(f"File already exists: {filename} has other bytes here; upload another version")
+
+
+class UploadForbidden(KoscheyError):
+    """Nobody may upload there now: ``reason`` says why, ``code`` is a short word for machines."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        self.code = code
+        self.reason = reason
+        super().__init__(reason)
 
 
 class FileHidden(KoscheyError):

@@ -19,14 +19,14 @@ def check(subject: Subject) -> Finding:
         return Finding("archive", Outcome.WARN, "files of this kind are not looked into")
     path = Path(subject.path)
     try:
-        count, amount = _sound(path, subject.filename, kind)
+        count, amount = sound(path, subject.filename, kind)
     except ArchiveUnsound as error:
         return Finding("archive", Outcome.FAIL, str(error))
     return Finding("archive", Outcome.PASS, f"sound: {count} entries, {amount} bytes unpacked")
 
 
-def _sound(path: Path, filename: str, kind: Kind) -> tuple[int, int]:
-    """Number of entries and their bytes. Raises: ArchiveUnsound."""
+def sound(path: Path, filename: str, kind: Kind) -> tuple[int, int]:
+    """Number of entries of a sound archive, and their bytes. Raises: ArchiveUnsound: what is wrong."""
     size = path.stat().st_size
     with path.open("rb") as file:
         if kind is Kind.TAR_SDIST:

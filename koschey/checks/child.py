@@ -21,6 +21,7 @@ from typing import IO
 
 import msgspec
 
+from koschey.checks.embedded import Embedded
 from koschey.checks.subject import Contents, Subject
 from koschey.domain.checks import Finding, Outcome
 
@@ -58,6 +59,22 @@ class CheckRequest(msgspec.Struct, frozen=True, tag="check"):
     seconds: float
 
 
+class UploadRequest(msgspec.Struct, frozen=True, tag="upload"):
+    """See whether an upload is sound; its METADATA or PKG-INFO is written to ``out``."""
+
+    path: str
+    filename: str
+    out: str
+    seconds: float
+
+
+class UploadAnswer(msgspec.Struct, frozen=True):
+    """What an upload says of itself, or why it is refused."""
+
+    embedded: Embedded | None = None
+    problem: str | None = None
+
+
 class ReadAnswer(msgspec.Struct, frozen=True):
     """What a file holds, or why it cannot be read."""
 
@@ -71,7 +88,7 @@ class PluginBroken(Exception):
 
 TAKEN = b'{"taken":true}\n'
 READY = b'{"ready":true}\n'
-_requests = msgspec.json.Decoder(ReadRequest | CheckRequest)
+_requests = msgspec.json.Decoder(ReadRequest | CheckRequest | UploadRequest)
 
 
 def read(request: ReadRequest) -> ReadAnswer:
@@ -91,6 +108,19 @@ def read(request: ReadRequest) -> ReadAnswer:
         return ReadAnswer(contents=read_contents(path, request.filename))
     except ArchiveUnsound as error:
         return ReadAnswer(problem=str(error))
+
+
+def examine_upload(request: UploadRequest) -> UploadAnswer:
+    """Do a request about an upload."""
+    from koschey.checks.archive_kinds import ArchiveUnsound
+    from koschey.checks.upload import examine
+
+    try:
+        embedded, body = examine(Path(request.path), request.filename)
+    except ArchiveUnsound as error:
+        return UploadAnswer(problem=_CONTROL.sub(" ", str(error))[:_MAX_REASON])
+    Path(request.out).write_bytes(body)
+    return UploadAnswer(embedded=embedded)
 
 
 class Checking:
@@ -143,9 +173,9 @@ def _type(error: BaseException) -> str:
 def answers(line: bytes, checking: Checking) -> Iterator[msgspec.Struct]:
     """What is answered to one request."""
     request = _requests.decode(line)
-    if isinstance(request, ReadRequest):
+    if not isinstance(request, CheckRequest):
         _limit_time(request.seconds)
-        yield read(request)
+        yield read(request) if isinstance(request, ReadRequest) else examine_upload(request)
         return
     for wanted in request.checks:
         _limit_time(request.seconds)

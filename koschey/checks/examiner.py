@@ -15,9 +15,12 @@ from koschey.checks.child import (
     CheckRequest,
     ReadAnswer,
     ReadRequest,
+    UploadAnswer,
+    UploadRequest,
     Wanted,
 )
 from koschey.checks.child_process import ChildLost, ChildProcess
+from koschey.checks.embedded import Embedded
 from koschey.checks.subject import Contents, Subject
 from koschey.domain.checks import Finding, Outcome
 from koschey.errors import KoscheyError, StoreUnavailable
@@ -79,21 +82,38 @@ class Examiner:
         Raises:
             Unreadable: it cannot be told. StoreUnavailable: nothing can be read or checked now.
         """
-        limit = self._limit(path)
-        request = ReadRequest(str(path.absolute()), filename, str(out.absolute()), limit)
-        with self._child() as child:
-            try:
-                child.begin(msgspec.json.encode(request))
-                answer = msgspec.json.decode(child.answer(limit), type=ReadAnswer)
-            except ChildLost as lost:
-                self._refuse_if_closing()
-                raise Unreadable(filename, f"its reading failed: {lost.how}", crashed=True) from None
-            except msgspec.MsgspecError:
-                child.kill()
-                raise Unreadable(filename, f"its reading failed: {_NONSENSE}", crashed=True) from None
+        request = ReadRequest(str(path.absolute()), filename, str(out.absolute()), self._limit(path))
+        answer = self._answer(request, ReadAnswer)
         if answer.contents is None:
             raise Unreadable(filename, answer.problem or "it cannot be read")
         return answer.contents
+
+    def upload(self, path: Path, filename: str, out: Path) -> Embedded:
+        """What the upload at ``path`` says of itself, once it has been seen to be a sound ``filename``.
+
+        Its METADATA or PKG-INFO is written to ``out``, byte for byte.
+
+        Raises:
+            Unreadable: it is not sound, or that could not be told. StoreUnavailable: as ``read``.
+        """
+        request = UploadRequest(str(path.absolute()), filename, str(out.absolute()), self._limit(path))
+        answer = self._answer(request, UploadAnswer)
+        if answer.embedded is None:
+            raise Unreadable(filename, answer.problem or "it cannot be read")
+        return answer.embedded
+
+    def _answer[T](self, request: ReadRequest | UploadRequest, answer_type: type[T]) -> T:
+        with self._child() as child:
+            try:
+                child.begin(msgspec.json.encode(request))
+                return msgspec.json.decode(child.answer(request.seconds), type=answer_type)
+            except ChildLost as lost:
+                self._refuse_if_closing()
+                how = lost.how
+            except msgspec.MsgspecError:
+                child.kill()
+                how = _NONSENSE
+        raise Unreadable(request.filename, f"its reading failed: {how}", crashed=True)
 
     def check(self, subject: Subject, checks: Sequence[Check]) -> list[Finding]:
         """One finding of each check, in the same order.

@@ -31,14 +31,14 @@ def check(subject: Subject) -> Finding:
     path = Path(subject.path)
     try:
         with path.open("rb") as file:
-            count = _compare(file, path.stat().st_size)
+            count = compare_with_record(file, path.stat().st_size)
     except ArchiveUnsound as error:
         return Finding("record", Outcome.FAIL, str(error))
     return Finding("record", Outcome.PASS, f"{count} files as RECORD lists them")
 
 
-def _compare(file: BinaryIO, size: int) -> int:
-    """How many files are listed. Raises: ArchiveUnsound: the first thing that is wrong."""
+def compare_with_record(file: BinaryIO, size: int) -> int:
+    """How many files a wheel's RECORD lists. Raises: ArchiveUnsound: the first thing that is wrong."""
     entries = [e for e in read_directory(file, size).entries if not e.name.endswith("/")]
     records = [e for e in entries if e.name.count("/") == 1 and e.name.endswith(".dist-info/RECORD")]
     if len(records) != 1:

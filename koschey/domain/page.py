@@ -10,6 +10,15 @@ import msgspec
 Microseconds = int
 
 
+def offers_metadata(filename: str, advertised: bool | int) -> bool:  # noqa: FBT001 - a column of the row
+    """Whether a file's metadata, where it is known, is for installers to resolve by (PEP 658).
+
+    A wheel's is. The PKG-INFO of an sdist may say something else than what is built of it, so it is only
+    offered where an upstream does that.
+    """
+    return bool(advertised) or filename.endswith(".whl")
+
+
 class ListedFile(msgspec.Struct, frozen=True, kw_only=True):
     """One visible file as an index lists it."""
 

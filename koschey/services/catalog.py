@@ -10,7 +10,7 @@ import structlog
 
 from koschey.domain.names import NormalizedName
 from koschey.domain.negotiation import Representation
-from koschey.domain.page import ListedFile, ProjectPage
+from koschey.domain.page import ListedFile, ProjectPage, offers_metadata
 from koschey.domain.simple_api import render_project
 from koschey.errors import Busy, NotFound, StoreUnavailable, UpstreamError
 from koschey.services.configuration import Configuration, IndexConfig, SourceConfig
@@ -249,7 +249,8 @@ class Catalog:
                     upload_time=row.upload_time,
                     requires_python=row.requires_python,
                     yanked=row.yanked_reason or bool(row.yanked),
-                    core_metadata=row.metadata_sha256 or bool(row.metadata_advertised),
+                    core_metadata=offers_metadata(row.filename, row.metadata_advertised)
+                    and (row.metadata_sha256 or bool(row.metadata_advertised)),
                     provenance=row.provenance_url is not None or row.provenance_sha256 is not None,
                 )
             )

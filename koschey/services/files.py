@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import ColumnElement, true, update
 
 from koschey.domain.explanation import iso, sentence
+from koschey.domain.page import offers_metadata
 from koschey.domain.provenance import provenance_problem
 from koschey.domain.quarantine import Verdict
 from koschey.errors import BlobMissing, FileHidden, NotFound, StoreUnavailable, UpstreamInvalid
@@ -148,7 +149,8 @@ class Files:
         Raises:
             NotFound: none is advertised. UpstreamError: it could not be fetched.
         """
-        if not (look.metadata_stored or look.metadata_advertised):
+        known = look.metadata_stored or look.metadata_advertised
+        if not known or not offers_metadata(look.filename, look.metadata_advertised):
             raise NotFound("metadata of file", look.filename)
         body = self._kept(_METADATA.stored(look))
         if body is not None:

@@ -70,8 +70,13 @@ def tune(engine: Engine) -> None:
     def _begin(connection: Connection) -> None:
         # A deferred transaction that turns into a writer fails at once when another one writes;
         # an immediate one waits for its turn.
-        writing = connection.get_execution_options().get("koschey_writes")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+        options = connection.get_execution_options()
+        # WAL with NORMAL survives any death of a process; FULL waits for the disk, for a loss of power, too.
+        level = "FULL" if options.get("koschey_durable") else "NORMAL"
+        if connection.info.setdefault("synchronous", "NORMAL") != level:
+            connection.exec_driver_sql(f"PRAGMA synchronous={level}")
+            connection.info["synchronous"] = level
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("koschey_writes") else "BEGIN")
 
 
 _COUNTERS = Counter.__table__
@@ -176,15 +181,21 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._writing = engine.execution_options(koschey_writes=True)
+        self._durably = engine.execution_options(koschey_writes=True, koschey_durable=True)
 
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
+    def transaction(self, *, durable: bool = False) -> Iterator[Transaction]:
         """A transaction that is committed when the block ends and rolled back when it raises.
+
+        Args:
+            durable: what it commits is on the disk when the block has ended, whatever the database. Others
+                may be lost with the machine's power on SQLite; never with a process.
 
         Raises:
             StoreUnavailable: the database cannot be reached, is locked, or has no free connection.
         """
-        with _translated(), Session(self._writing, expire_on_commit=False) as session:
+        engine = self._durably if durable else self._writing
+        with _translated(), Session(engine, expire_on_commit=False) as session:
             transaction = Transaction(session)
             with session.begin():
                 yield transaction

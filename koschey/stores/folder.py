@@ -53,6 +53,7 @@ class FolderStore:
             failpoint("blob.before-publish")
             with self._folder(sha256, create=True) as folder:
                 self._link(spooled, sha256, size, folder)
+                failpoint("blob.linked")
                 # Also when the blob was there: whoever linked it may not have reached this line yet.
                 os.fsync(folder)
                 if (found := _regular(sha256, folder)) is None or found.st_size != size:

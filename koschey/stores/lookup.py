@@ -141,6 +141,17 @@ class GrantLook(NamedTuple):
     pattern: str
 
 
+class ReleaseFile(NamedTuple):
+    """A file of a release, as the next upload to it needs it."""
+
+    filename: str
+    version: str | None
+    sha256: str | None
+    withdrawn_at: int | None
+    yanked: bool
+    yanked_reason: str | None
+
+
 #: In the order of ``koschey.services.gate``; an index is called by a keyword of SQL.
 DECISION_COLUMNS = (
     'id, kind, at, actor, reason, "index", version, filename, sha256, expires_at, until, reverts, source'
@@ -163,6 +174,7 @@ _FILE = (
     "(SELECT value FROM counter WHERE name = 'configuration') "
     "FROM file f JOIN project p ON p.id = f.project_id WHERE {0}"
 )
+_RELEASE = f"SELECT {', '.join(ReleaseFile._fields)} FROM file WHERE project_id = {{0}} AND release = {{0}}"  # noqa: S608 - our own names
 _DECISIONS = f"SELECT {DECISION_COLUMNS} FROM decision WHERE name = {{0}} ORDER BY id"  # noqa: S608 - our own names
 _USER_COLUMNS = "u.id, u.name, u.password_hash, u.disabled, u.epoch, u.origin"
 _USER = f'SELECT {_USER_COLUMNS} FROM "user" u WHERE {{0}}'  # noqa: S608 - our own names
@@ -199,6 +211,7 @@ class Lookup:
         self._upstream = _UPSTREAM.format(mark)
         self._project = _PROJECT.format(mark)
         self._page = _PAGE.format(mark)
+        self._release = _RELEASE.format(mark)
         self._by_path = _FILE.format(f"f.path = {mark}")
         self._by_id = _FILE.format(f"f.id = {mark}")
         self._decisions = _DECISIONS.format(mark)
@@ -234,6 +247,10 @@ class Lookup:
         if not project:
             raise NotFound("project", str(project_id))
         return PageProject(*project[0]), self._rows(self._page, (project_id,))
+
+    def release(self, project_id: int, release: str) -> list[ReleaseFile]:
+        """What was uploaded of a project's release (``File.release``), also what was deleted."""
+        return [ReleaseFile(*row) for row in self._rows(self._release, (project_id, release))]
 
     def decisions(self, name: str) -> list[tuple[Any, ...]]:
         """Every decision about a normalised name, in order, as tuples of DECISION_COLUMNS."""

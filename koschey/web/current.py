@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,8 +44,12 @@ if TYPE_CHECKING:
     from koschey.services.probe import Probe
     from koschey.services.project_json import ProjectJson
     from koschey.services.review import Review
+    from koschey.services.uploads import Uploads
     from koschey.services.waiting import Waiting
     from koschey.web.hot_path import HotPath  # it imports the views, which import this module
+
+
+_making = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,26 @@ class Koschey:
         return Review(self.database, self.configuration, self.holds)
 
     @cached_property
+    def uploads(self) -> Uploads:
+        from koschey.checks.examiner import Examiner
+        from koschey.services.uploads import AT_ONCE, Uploads
+
+        with _making:  # it has processes and threads, and two first uploads may come at once
+            made = self.__dict__.get("uploads")
+            if made is None:
+                made = self.__dict__["uploads"] = Uploads(
+                    self.database,
+                    self.lookup,
+                    self.configuration,
+                    self.store,
+                    Examiner(children=AT_ONCE),
+                    self.access,
+                    self.holds,
+                )
+        assert isinstance(made, Uploads)
+        return made
+
+    @cached_property
     def waiting(self) -> Waiting:
         from koschey.services.waiting import Waiting
 
@@ -151,6 +176,8 @@ class Koschey:
         self.queue.close()
         self.files.close()
         self.checking.close()
+        if "uploads" in self.__dict__:
+            self.uploads.close()
         self.client.close()
         self.lookup.close()
         self.engine.dispose()

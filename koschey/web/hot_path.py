@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from koschey.domain.negotiation import choose_encoding, negotiate
+from koschey.domain.page import offers_metadata
 from koschey.domain.permissions import ANONYMOUS, Actor, Permission
 from koschey.errors import KoscheyError
 from koschey.server.heads import HotRequest
@@ -153,6 +154,8 @@ class HotPath:
             if look is None:
                 return None
             if not look.metadata_stored or look.metadata_sha256 is None:
+                return None
+            if not offers_metadata(look.filename, look.metadata_advertised):
                 return None
             headers = {
                 "Content-Type": METADATA_TYPE,

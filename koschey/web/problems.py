@@ -28,6 +28,8 @@ STATUSES: tuple[tuple[type[errors.KoscheyError], HTTPStatus], ...] = (
     (errors.NotFound, HTTPStatus.NOT_FOUND),
     (errors.NotAcceptable, HTTPStatus.NOT_ACCEPTABLE),
     (errors.FileHidden, HTTPStatus.FORBIDDEN),
+    (errors.UploadForbidden, HTTPStatus.FORBIDDEN),
+    (errors.TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     (errors.Conflict, HTTPStatus.CONFLICT),
     (errors.RequestInvalid, HTTPStatus.BAD_REQUEST),
     (errors.UpstreamTimeout, HTTPStatus.GATEWAY_TIMEOUT),
@@ -48,6 +50,8 @@ class Problem(msgspec.Struct, omit_defaults=True):
     status: int
     detail: str
     request_id: str = ""
+    code: str = ""
+    """A short word for machines that stays the same when the sentence is put better."""
 
 
 class HiddenProblem(Problem, omit_defaults=True):
@@ -64,13 +68,15 @@ def status_of(error: errors.KoscheyError) -> HTTPStatus:
     return next(status for kind, status in STATUSES if isinstance(error, kind))
 
 
-def problem_answer(status: HTTPStatus, detail: str) -> Response:
+def problem_answer(status: HTTPStatus, detail: str, code: str = "") -> Response:
     """An answer that says the same in the reason phrase, in problem+json, or in plain text for browsers."""
     request_id = g.get("request_id", "")
     if prefers_html():
         body, content_type = f"{status.phrase}: {detail}\n".encode(), "text/plain; charset=utf-8"
     else:
-        problem = Problem(title=status.phrase, status=status.value, detail=detail, request_id=request_id)
+        problem = Problem(
+            title=status.phrase, status=status.value, detail=detail, request_id=request_id, code=code
+        )
         body, content_type = msgspec.json.encode(problem), _PROBLEM
     answer = Response(body, content_type=content_type)
     answer.status = f"{status.value} {reason_phrase(detail)}"
@@ -117,7 +123,7 @@ def _koschey_error(error: errors.KoscheyError) -> Response:
     status = status_of(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("request.failed", error=type(error).__name__, problem=str(error), status=status.value)
-    answer = problem_answer(status, str(error))
+    answer = problem_answer(status, str(error), getattr(error, "code", ""))
     if isinstance(error, errors.Unauthenticated):
         answer.headers["WWW-Authenticate"] = 'Basic realm="Koschey"'
         answer.headers["Vary"] = "Accept, Authorization"

@@ -1,0 +1,341 @@
+"""Uploads: a file of the company's own, taken in whole or not at all.
+
+Order (HARDENING invariant 2): spooled, verified, on the disk, published, its folder on the disk, committed;
+only then is it acknowledged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from sqlalchemy import bindparam, insert, select
+
+from koschey.checks.embedded import Embedded
+from koschey.domain.attestations import provenance_of
+from koschey.domain.names import NormalizedName
+from koschey.domain.permissions import Actor, Permission
+from koschey.domain.upload_form import Submission, check_embedded
+from koschey.errors import Busy, FileExists, UploadForbidden, UploadInvalid
+from koschey.failpoints import failpoint
+from koschey.services.access import Access
+from koschey.services.configuration import Configuration, IndexConfig, SourceConfig
+from koschey.services.holds import Holds
+from koschey.services.recording import Known, known_project, new_project, set_project
+from koschey.stores.blobs import BlobStore
+from koschey.stores.database import Database, Transaction, now
+from koschey.stores.incoming import Incoming
+from koschey.stores.lookup import Lookup, NameLook, ReleaseFile
+from koschey.stores.models import File, ProjectState, SourceKind
+
+if TYPE_CHECKING:
+    from koschey.checks.examiner import Examiner
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: Somebody else uploads to the same new project at the same moment: then this one comes second.
+_TRIES = 3
+#: Uploads that are looked into at once in a process, each by a child of its own.
+AT_ONCE = 2
+#: Files that are published at once in a process.
+_PUBLISHING = 8
+#: Statuses of a project (PEP 792) that take no uploads.
+_CLOSED = frozenset({"archived", "quarantined"})
+_SDIST = ".tar.gz"
+
+
+class Received(StrEnum):
+    """How an upload ended that was not refused."""
+
+    NEW = "new"
+    UNCHANGED = "unchanged"  # the very same file was there
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """An upload whose bytes are known and in the store."""
+
+    said: Submission
+    embedded: Embedded
+    sha256: str
+    size: int
+    metadata_sha256: str
+    provenance_sha256: str | None
+
+
+class Uploads:
+    """Takes files into the hosted sources of indexes."""
+
+    def __init__(
+        self,
+        database: Database,
+        lookup: Lookup,
+        configuration: Configuration,
+        store: BlobStore,
+        examiner: Examiner,
+        access: Access,
+        holds: Holds,
+    ) -> None:
+        self._database = database
+        self._lookup = lookup
+        self._configuration = configuration
+        self._store = store
+        self._examiner = examiner
+        self._access = access
+        self._holds = holds
+        self._pool = ThreadPoolExecutor(_PUBLISHING, thread_name_prefix="publish")
+
+    def incoming(self) -> Incoming:
+        """A place for the bytes of one upload; for a ``with`` statement."""
+        return Incoming(self._store.spool_dir)
+
+    def begin(self, index_name: str, name: NormalizedName | None, actor: Actor) -> None:
+        """Refuse what can be refused before the file is read. ``name``: None when it is not known yet.
+
+        Raises:
+            NotFound: no such index. UploadForbidden: it takes no uploads. Forbidden, Unauthenticated: the
+            actor may not upload under that name.
+        """
+        _target(self._configuration.index(index_name))
+        if name is not None:
+            self._access.require(actor, Permission.UPLOAD, index=index_name, name=name)
+
+    def receive(self, index_name: str, said: Submission, incoming: Incoming, actor: Actor) -> Received:
+        """Take a file in that has come whole.
+
+        Raises:
+            UploadInvalid: it is not what it says, not sound, or its name cannot be used.
+            FileExists: other bytes have its name. UploadForbidden: the project takes no uploads.
+            Forbidden, Unauthenticated: the actor may not upload under that name.
+            StoreUnavailable, Busy: not now.
+        """
+        look = self._lookup.name(said.name)
+        index = self._configuration.index(index_name, look.configuration)
+        source = _target(index)
+        self._access.require(actor, Permission.UPLOAD, index=index_name, name=said.name)
+        failpoint("upload.spooled")
+        _check_digests(said.digests, incoming)
+        sha256 = incoming.digest("sha256")
+        known = look.projects.get(source.id)
+        if known is None:
+            self._refuse_taken(said, look)
+        elif _place(said, sha256, self._lookup.release(known.project_id, said.release)) is None:
+            return Received.UNCHANGED
+        whole = self._whole(said, incoming, sha256)
+        failpoint("upload.published")
+        received = self._recorded(source, whole, actor)
+        failpoint("upload.committed")
+        log.info(
+            "upload.received",
+            index=index_name,
+            project=said.name,
+            filename=said.filename,
+            size=whole.size,
+            actor=actor.audit_name,
+            outcome=received,
+        )
+        return received
+
+    def close(self) -> None:
+        """End the processes that look into uploads."""
+        self._pool.shutdown()
+        self._examiner.close()
+
+    def _refuse_taken(self, said: Submission, look: NameLook) -> None:
+        for project in look.projects.values():
+            source = self._configuration.source(project.source_id)
+            if source.kind is SourceKind.UPSTREAM and project.state != ProjectState.ABSENT:
+                raise UploadForbidden(
+                    "name-taken",
+                    f"the upstream {source.name} has a project named {said.name}",
+                )
+
+    def _whole(self, said: Submission, incoming: Incoming, sha256: str) -> _Whole:
+        """Look into the file and put it, and what belongs to it, into the store."""
+        # Heavy, and not wanted by a web process that takes no uploads.
+        from koschey.checks.examiner import Unreadable
+
+        try:
+            embedded = self._examiner.upload(incoming.path, said.filename, incoming.beside)
+        except Unreadable as error:
+            raise UploadInvalid("file-unsound", f"{said.filename}: {error.problem}") from None
+        check_embedded(said, embedded.name, embedded.version, embedded.requires_python)
+        provenance = None
+        if said.attestations is not None:
+            provenance = provenance_of(said.attestations, said.filename, sha256)
+        failpoint("upload.verified")
+        size = incoming.size
+        # At the same time: what both wait for is the disk, or a store far away.
+        publishing = self._pool.submit(self._store.publish, incoming.path, sha256, size)
+        try:
+            metadata_sha256 = self._published(incoming.beside)
+            provenance_sha256 = None
+            if provenance is not None:
+                incoming.beside.write_bytes(provenance)
+                provenance_sha256 = self._published(incoming.beside)
+        finally:
+            wait([publishing])
+        publishing.result()
+        return _Whole(said, embedded, sha256, size, metadata_sha256, provenance_sha256)
+
+    def _published(self, document: Path) -> str:
+        body = document.read_bytes()
+        digest = hashlib.sha256(body).hexdigest()
+        self._store.publish(document, digest, len(body))
+        return digest
+
+    def _recorded(self, source: SourceConfig, whole: _Whole, actor: Actor) -> Received:
+        for attempt in range(1, _TRIES + 1):
+            try:
+                with self._database.transaction(durable=True) as tx:
+                    return self._record(tx, source, whole, actor.audit_name)
+            except Busy:
+                if attempt == _TRIES:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    def _record(self, tx: Transaction, source: SourceConfig, whole: _Whole, actor: str) -> Received:
+        said = whole.said
+        tx.lock_name(said.name)
+        known = known_project(tx, source.id, said.name)
+        _check_open(said, known)
+        files = [] if known is None else _release_files(tx, known.id, said.release)
+        place = _place(said, whole.sha256, files)
+        if place is None:
+            return Received.UNCHANGED
+        at = now()
+        if known is None:
+            project_id, decided = new_project(
+                tx,
+                source_id=source.id,
+                name=said.name,
+                state=ProjectState.PRESENT,
+                status="active",
+                first_seen=at,
+                serial=0,
+            )
+        else:
+            project_id, decided = known.id, known.decided
+            if known.state != ProjectState.PRESENT:
+                set_project(tx, project_id, state=ProjectState.PRESENT)
+        row = _row(whole, at) | place | {"project_id": project_id}
+        file_id = tx.connection.execute(_NEW_FILE, row).scalar_one()
+        tx.record(
+            "file.upload",
+            actor=actor,
+            project=said.name,
+            subject=said.filename,
+            after=whole.sha256,
+            reason="first file of the project" if known is None else None,
+        )
+        tx.session.flush()
+        if decided:
+            self._holds.settle(tx, [project_id], actor=actor, at=at, file_ids=[file_id], raise_serial=True)
+        else:
+            tx.raise_serial(project_id)
+        return Received.NEW
+
+
+def _target(index: IndexConfig) -> SourceConfig:
+    """Where an index's uploads go: its first hosted source."""
+    for source in index.sources:
+        if source.kind is SourceKind.HOSTED:
+            return source
+    raise UploadForbidden(
+        "index-without-hosted-source",
+        f"the index {index.name} takes no uploads: it has no hosted source; "
+        f"an admin can give it one (koschey index edit {index.name} --source ...)",
+    )
+
+
+def _check_digests(promised: Mapping[str, str], incoming: Incoming) -> None:
+    for algorithm, expected in promised.items():
+        actual = incoming.digest(algorithm)
+        if actual != expected:
+            raise UploadInvalid(
+                "digest-mismatch",
+                f"the file that arrived has another {algorithm} than was promised: {actual}, not {expected}",
+            )
+
+
+def _check_open(said: Submission, known: Known | None) -> None:
+    if known is not None and known.status in _CLOSED:
+        why = f": {known.status_reason}" if known.status_reason else ""
+        raise UploadForbidden(
+            f"project-{known.status}", f"the project {said.name} is {known.status} and takes no uploads{why}"
+        )
+
+
+def _place(said: Submission, sha256: str, files: Iterable[ReleaseFile]) -> dict[str, Any] | None:
+    """What a new file takes over from its release; None when the very same file is there.
+
+    Raises:
+        FileExists, UploadInvalid: it cannot come in beside those files.
+    """
+    others = list(files)
+    for other in others:
+        if other.filename == said.filename:
+            if other.withdrawn_at is not None:
+                raise UploadInvalid(
+                    "filename-deleted",
+                    f"{said.filename} was deleted, and no filename is used twice; upload another version",
+                )
+            if other.sha256 != sha256:
+                raise FileExists(said.filename)
+            return None
+    there = [other for other in others if other.withdrawn_at is None]
+    for other in others:
+        if other.sha256 == sha256:
+            raise UploadInvalid("content-known", f"these bytes are known here as {other.filename}")
+    for other in there:
+        if other.filename.endswith(_SDIST) and said.filename.endswith(_SDIST):
+            raise UploadInvalid(
+                "sdist-exists",
+                f"the release {said.release} has an sdist, {other.filename}, and can have one only",
+            )
+    yanked = bool(there) and all(other.yanked for other in there)
+    return {
+        # 1.0 and 1.0.0 are one release: its first file spells it.
+        "version": there[0].version if there else said.version,
+        # A release that was yanked stays so.
+        "yanked": yanked,
+        "yanked_reason": there[0].yanked_reason if yanked else None,
+    }
+
+
+def _row(whole: _Whole, at: int) -> dict[str, Any]:
+    said, sha256 = whole.said, whole.sha256
+    return {
+        "filename": said.filename,
+        "release": said.release,
+        "path": f"/packages/{sha256[:2]}/{sha256[2:4]}/{sha256[4:]}/{said.filename}",
+        "sha256": sha256,
+        "size": whole.size,
+        "upload_time": at,
+        "first_seen": at,
+        "stored_at": at,
+        "requires_python": whole.embedded.requires_python,
+        # An sdist's PKG-INFO is kept for its description, and is nothing to resolve by.
+        "metadata_advertised": said.filetype == "bdist_wheel",
+        "metadata_sha256": whole.metadata_sha256,
+        "metadata_stored": True,
+        "provenance_sha256": whole.provenance_sha256,
+    }
+
+
+def _release_files(tx: Transaction, project_id: int, release: str) -> list[ReleaseFile]:
+    rows = tx.connection.execute(_RELEASE, {"project_id": project_id, "release": release})
+    return [ReleaseFile(*row) for row in rows]
+
+
+_FILES = File.__table__
+_NEW_FILE = insert(_FILES).returning(_FILES.c.id)  # type: ignore[arg-type]
+_RELEASE = select(*(_FILES.c[name] for name in ReleaseFile._fields)).where(
+    _FILES.c.project_id == bindparam("project_id"), _FILES.c.release == bindparam("release")
+)
