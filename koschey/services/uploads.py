@@ -226,6 +226,10 @@ class Uploads:
                 set_project(tx, project_id, state=ProjectState.PRESENT)
         row = _row(whole, at) | place | {"project_id": project_id}
         file_id = tx.connection.execute(_NEW_FILE, row).scalar_one()
+        if decided:
+            self._holds.settle(tx, [project_id], actor=actor, at=at, file_ids=[file_id], raise_serial=True)
+        else:
+            tx.raise_serial(project_id)
         tx.record(
             "file.upload",
             actor=actor,
@@ -234,11 +238,6 @@ class Uploads:
             after=whole.sha256,
             reason="first file of the project" if known is None else None,
         )
-        tx.session.flush()
-        if decided:
-            self._holds.settle(tx, [project_id], actor=actor, at=at, file_ids=[file_id], raise_serial=True)
-        else:
-            tx.raise_serial(project_id)
         return Received.NEW
 
 

@@ -23,8 +23,10 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 bp = Blueprint("upload", __name__)
 
 
-@bp.post("/", defaults={"index": MAIN})
-@bp.post("/legacy/", defaults={"index": MAIN})
+# Each address is an endpoint of its own: of one endpoint, Flask would redirect the one to the other, and
+# clients do not send an upload twice.
+@bp.post("/", endpoint="root", defaults={"index": MAIN})
+@bp.post("/legacy/", endpoint="main", defaults={"index": MAIN})
 @bp.post("/<index>/legacy/")
 @requires(Permission.UPLOAD, some=True)
 def upload(index: str) -> Response:
@@ -38,8 +40,8 @@ def upload(index: str) -> Response:
     return Response(text, content_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"})
 
 
-@bp.get("/+simple/<name>/", defaults={"index": MAIN})
-@bp.get("/legacy/+simple/<name>/", defaults={"index": MAIN})
+@bp.get("/+simple/<name>/", endpoint="page_beside_root", defaults={"index": MAIN})
+@bp.get("/legacy/+simple/<name>/", endpoint="page_beside_main", defaults={"index": MAIN})
 @bp.get("/<index>/legacy/+simple/<name>/")
 @requires(Permission.READ)
 def page_beside(index: str, name: str) -> Response:
