@@ -123,9 +123,7 @@ class _Reader:
             raise UploadInvalid("content-missing", "the part named content has no filename")
         # Clients send a backslash as it is (RFC 7578); the parser takes it for an escape, and drops it.
         if "\\" in part.headers.get("content-disposition", ""):
-            raise UploadInvalid(
-                "filename-invalid", "the filename may have letters, digits and . _ + ! - only"
-            )
+            raise UploadInvalid("filename-invalid", "the filename has a backslash, and may not")
         self.form.content, self.form.filename = True, part.filename
         self._sink.begin(self.form.fields, part.filename)
 
