@@ -82,18 +82,28 @@ class GuardedPools:
         self._proxied: OrderedDict[str, ProxyManager] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(
-        self, target: Target, headers: dict[str, str], *, timeout: Timeout, proxy: str | None
+    def send(
+        self,
+        target: Target,
+        headers: dict[str, str],
+        body: bytes | None = None,
+        *,
+        timeout: Timeout,
+        proxy: str | None,
     ) -> BaseHTTPResponse:
-        """One GET: nothing is repeated, followed or decoded. Raises: what urllib3 and sockets raise."""
+        """One GET, or with a body one POST: nothing is repeated, followed or decoded.
+
+        Raises: what urllib3 and sockets raise.
+        """
         manager = self._direct if proxy is None else self._through(proxy)
         origin = target.origin
         pool = manager.connection_from_host(origin.host, origin.port, origin.scheme)
         # A proxy that forwards needs the whole URL; servers and tunnels get the path (RFC 9112 section 3.2).
         whole = proxy is not None and origin.scheme == "http"
         return pool.urlopen(
-            "GET",
+            "GET" if body is None else "POST",
             target.url if whole else target.url.removeprefix(str(origin)),
+            body=body,
             headers=headers,
             retries=False,
             redirect=False,

@@ -43,7 +43,7 @@ _BACK_OFF = 0.25
 
 
 class OutgoingSession:
-    """GET requests to upstreams. Safe to use from many threads; make one per process.
+    """Requests to upstreams and webhooks. Safe to use from many threads; make one per process.
 
     Args:
         connect_timeout, read_timeout: seconds for a connection (name look-up included), and for the next
@@ -116,6 +116,25 @@ class OutgoingSession:
         finally:
             answer.close()
 
+    def post(
+        self, endpoint: Endpoint, url: str, body: bytes, *, headers: Mapping[str, str], deadline: float
+    ) -> int:
+        """POST ``body`` once and return the status; nothing is repeated or followed, the answer not read.
+
+        Raises: as ``open``.
+        """
+        exchange = Exchange(deadline, connect_timeout=self._connect_timeout, read_timeout=self._read_timeout)
+        target = _target(endpoint, url)
+        sent = {"User-Agent": self._user_agent, "Accept-Encoding": "identity", **_titled(headers)}
+        try:
+            raw = self._sent(endpoint, target, sent, exchange, body)
+        except (RequestException, HTTPError, OSError, ValueError) as error:
+            failure, _ = translated(endpoint.name, target.url, error, exchange)
+        else:
+            _dispose(endpoint, target, raw, exchange)
+            return raw.status
+        raise failure  # outside of "except": a library's message may quote a secret
+
     def close(self) -> None:
         """Close all idle connections. A later call would open new ones."""
         self._pools.close()
@@ -173,7 +192,12 @@ class OutgoingSession:
             time.sleep(wait)
 
     def _sent(
-        self, endpoint: Endpoint, target: Target, headers: dict[str, str], exchange: Exchange
+        self,
+        endpoint: Endpoint,
+        target: Target,
+        headers: dict[str, str],
+        exchange: Exchange,
+        body: bytes | None = None,
     ) -> BaseHTTPResponse:
         decision = self._routes.decide(endpoint, target)
         route = decision.route
@@ -189,19 +213,22 @@ class OutgoingSession:
         timeout = exchange.patience(self._connect_timeout), exchange.patience(self._read_timeout)
         client_cert = route.client_cert if own else None
         if route.adapter is not None:
-            return _adapted(endpoint, decision, route.adapter, _prepared(target, sent), timeout, client_cert)
+            return _adapted(endpoint, decision, route.adapter, _prepared(target, sent, body), timeout, client_cert)
         pools = self._pools.pools(endpoint, own=own, ca_file=route.ca_file, client_cert=client_cert)
         with during(exchange):
-            return pools.get(
-                target, sent, timeout=Timeout(connect=timeout[0], read=timeout[1]), proxy=route.proxy
+            return pools.send(
+                target, sent, body, timeout=Timeout(connect=timeout[0], read=timeout[1]), proxy=route.proxy
             )
 
 
-def _prepared(target: Target, headers: dict[str, str]) -> PreparedRequest:
+def _prepared(target: Target, headers: dict[str, str], body: bytes | None) -> PreparedRequest:
     request = PreparedRequest()
-    request.method = "GET"
+    request.method = "GET" if body is None else "POST"
     request.url = target.url
+    request.body = body
     request.headers = CaseInsensitiveDict(headers)
+    if body is not None:
+        request.headers["Content-Length"] = str(len(body))
     return request
 
 
