@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,6 +58,7 @@ from koschey.web.hot_path import HotPath
 if TYPE_CHECKING:
     from pluggy import PluginManager
 
+    from koschey.services.telling import Telling
     from koschey.upstream.session import OutgoingSession
 
 
@@ -162,6 +165,23 @@ def _session(settings: Settings, hooks: PluginManager) -> OutgoingSession:
     )
 
 
+def _telling(
+    settings: Settings, database: Database, locks: Locks, session: Callable[[], OutgoingSession]
+) -> Telling:
+    from koschey.services.telling import Telling, signature
+    from koschey.upstream.messages import MailServer, webhook
+
+    url, secret = settings.webhook_url, settings.webhook_secret
+    return Telling(
+        database,
+        locks,
+        post=MailServer.of(settings.smtp_url, settings.mail_from).post if settings.smtp_url else None,
+        hook=webhook(url, secret, session, signature) if url else None,
+        reviewers=settings.review_mail,
+        public_url=settings.public_url,
+    )
+
+
 def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
     database = Database(engine)
     indexes = Indexes(database)
@@ -174,8 +194,9 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
             )
     store = open_store(settings.resolved_storage_url, settings.data_dir / "spool")
     hooks = plugins.load_plugins(_modules(settings))
+    session = functools.cache(lambda: _session(settings, hooks))
     client = UpstreamClient(
-        lambda: _session(settings, hooks),
+        session,
         max_page_bytes=settings.max_page_bytes,
         max_document_bytes=settings.max_metadata_bytes,
     )
@@ -264,7 +285,10 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         public_url=settings.public_url,
         trusted_proxies=settings.trusted_proxies,
     )
-    return Koschey(
+    telling = functools.cache(lambda: _telling(settings, database, locks, session))
+    if settings.smtp_url or settings.webhook_url:
+        telling()  # what cannot be used stops the start
+    assembled = Koschey(
         settings=settings,
         engine=engine,
         database=database,
@@ -291,3 +315,6 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         usage=usage,
         hot_path=hot_path if settings.hot_path else None,
     )
+    tasks["settle_asks"] = lambda: assembled.asks.settle()
+    tasks["tell"] = lambda: telling().tell()
+    return assembled

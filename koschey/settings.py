@@ -82,6 +82,24 @@ class Settings:
         "", "Scheme, host and path prefix that clients use; empty: taken from each request."
     )
     contact: str = _setting("", "Whom to ask about the quarantine, a text or URL; explanations show it.")
+    smtp_url: str = _setting(
+        "",
+        "Mail server for answers to requests: smtp://[user:password@]host[:port], which turns to TLS by "
+        "STARTTLS (?tls=no: it has none), or smtps://; empty: no mail.",
+        secret=True,
+    )
+    mail_from: str = _setting("", "Sender of mails; needed with a mail server.")
+    review_mail: str = _setting("", "Address that is told of each new request for a hidden version.")
+    webhook_url: str = _setting(
+        "",
+        "Where new requests for hidden versions and their answers are posted as JSON; empty: nowhere.",
+        secret=True,
+    )
+    webhook_secret: str = _setting(
+        "",
+        "Key of the HMAC-SHA256 in X-Koschey-Signature, by which a webhook's receiver knows us.",
+        secret=True,
+    )
     trusted_proxies: int = _setting(
         0, "How many reverse proxies stand in front; X-Forwarded-* of so many hops is believed."
     )

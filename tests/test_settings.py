@@ -117,7 +117,14 @@ def test_the_embedded_database_and_files_lie_in_the_data_folder(tmp_path: Path) 
 
 def test_every_url_that_may_carry_a_password_is_a_secret() -> None:
     secrets = {name for name, _type, _default, _help, secret in settings_module.described() if secret}
-    assert secrets == {"database_url", "storage_url", "redis_url"}
+    assert secrets == {
+        "database_url",
+        "storage_url",
+        "redis_url",
+        "smtp_url",
+        "webhook_url",
+        "webhook_secret",
+    }
 
 
 @pytest.mark.parametrize(

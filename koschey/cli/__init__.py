@@ -8,6 +8,7 @@ import click
 
 #: Command to module below ``koschey.cli``; the command is the module's attribute of the same name.
 _COMMANDS = {
+    "ask": "asks",
     "audit": "audit",
     "config": "config",
     "db": "database",

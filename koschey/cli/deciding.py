@@ -20,7 +20,7 @@ index_option = click.option("--index", help="Only in this index; all of them wit
 expires_option = click.option("--expires", type=Days(), help="Days after which it counts no more.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
-_MOMENTS = frozenset(["at", "since", "until", "expires_at"])
+_MOMENTS = frozenset(["at", "since", "until", "expires_at", "asked_at", "answered_at"])
 
 
 def split_requirement(text: str) -> tuple[str, str | None]:

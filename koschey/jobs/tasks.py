@@ -41,6 +41,8 @@ IN_PROCESS = (
     Periodic("settle_policies", 5.0, first=1.0),
     Periodic("build_roots", 1.0, first=1.0),
     Periodic("refresh_stale", 60.0),
+    Periodic("settle_asks", 15.0),
+    Periodic("tell", 60.0),
     Periodic("sweep_spool", 600.0),
     Periodic("sweep_usage", 3600.0),
 )
@@ -51,12 +53,15 @@ IN_WORKERS = (
     Periodic("settle_policies", 10.0),
     Periodic("build_roots", 30.0),
     Periodic("refresh_stale", 60.0),
+    Periodic("settle_asks", 30.0),
+    Periodic("tell", 60.0),
     Periodic("sweep_spool", 600.0),
     Periodic("sweep_usage", 3600.0),
 )
 #: All of them for one run, each before what goes on with what it found.
 IN_ORDER = (
-    "settle_policies", "refresh_stale", "release_due", "derive_work", "build_roots", "sweep_usage",
+    "settle_policies", "refresh_stale", "release_due", "derive_work", "build_roots", "settle_asks", "tell",
+    "sweep_usage",
     "sweep_spool",
 )  # fmt: skip
 #: What is left to each machine with web processes then: a spool folder is its own, and a root list that is

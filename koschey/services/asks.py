@@ -125,7 +125,12 @@ class Asks:
             row = _open(tx, index, project, spelt)
             if row is None:
                 row = AskRow(
-                    index=index, project=project, version=spelt, state=AskState.OPEN, asked_at=at, announced_at=0
+                    index=index,
+                    project=project,
+                    version=spelt,
+                    state=AskState.OPEN,
+                    asked_at=at,
+                    announced_at=0,
                 )
                 tx.session.add(row)
                 tx.session.flush()
@@ -269,7 +274,9 @@ def checked_email(email: str | None) -> str | None:
     if not address:
         return None
     name, at, host = address.rpartition("@")
-    plain = address.isascii() and address.isprintable() and not any(sign in " ,;<>()\"'\\" for sign in address)
+    plain = (
+        address.isascii() and address.isprintable() and not any(sign in " ,;<>()\"'\\" for sign in address)
+    )
     if not (at and name and host and plain and len(address) <= _LONGEST_EMAIL and "@" not in name):
         raise RequestInvalid(f"{address!r} is not one e-mail address")
     return address

@@ -123,7 +123,11 @@ class Telling:
                 continue
             try:
                 self._post(
-                    _mail(asker.email, f"{ask.project} {ask.version}: {_WORDS[AskState(ask.state)]}", self._notice(ask))
+                    _mail(
+                        asker.email,
+                        f"{ask.project} {ask.version}: {_WORDS[AskState(ask.state)]}",
+                        self._notice(ask),
+                    )
                 )
             except KoscheyError as error:
                 log.warning("ask.not_told", ask=ask.id, attempt=asker.attempts + 1, problem=str(error))

@@ -13,9 +13,9 @@ class AskRow(Base):
 
     __tablename__ = "ask"
     __table_args__ = (
-        Index(None, "project", "index", "version"),
-        Index(None, "state", "id"),
-        Index(None, "state", "people", "id"),
+        Index("ix_ask_project", "project", "index", "version"),
+        Index("ix_ask_state", "state", "id"),
+        Index("ix_ask_people", "state", "people", "id"),
         Index(None, "announced_at"),
         {"sqlite_autoincrement": True},
     )

@@ -109,7 +109,7 @@ def webhook(
         if secret:
             headers[_SIGNED] = sign(secret, body)
         status = session().post(endpoint, target, body, headers=headers, deadline=_SECONDS)
-        if not 200 <= status < 300:  # noqa: PLR2004 - success (RFC 9110 section 15.3)
+        if not 200 <= status < 300:
             raise StoreUnavailable("webhook", f"it answered {status}")
 
     return post

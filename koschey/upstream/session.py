@@ -213,7 +213,9 @@ class OutgoingSession:
         timeout = exchange.patience(self._connect_timeout), exchange.patience(self._read_timeout)
         client_cert = route.client_cert if own else None
         if route.adapter is not None:
-            return _adapted(endpoint, decision, route.adapter, _prepared(target, sent, body), timeout, client_cert)
+            return _adapted(
+                endpoint, decision, route.adapter, _prepared(target, sent, body), timeout, client_cert
+            )
         pools = self._pools.pools(endpoint, own=own, ca_file=route.ca_file, client_cert=client_cert)
         with during(exchange):
             return pools.send(

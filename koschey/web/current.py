@@ -35,6 +35,7 @@ from koschey.stores.lookup import Lookup
 from koschey.upstream.client import UpstreamClient
 
 if TYPE_CHECKING:
+    from koschey.services.asks import Asks
     from koschey.services.audit import Audit
     from koschey.services.closure import Closure
     from koschey.services.explanations import Explanations
@@ -85,6 +86,12 @@ class Koschey:
     lull: Lull
     usage: Usage
     hot_path: HotPath | None
+
+    @cached_property
+    def asks(self) -> Asks:
+        from koschey.services.asks import Asks
+
+        return Asks(self.database, self.explanations, self.locks, self.queue.submit)
 
     @cached_property
     def audit(self) -> Audit:
