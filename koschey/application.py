@@ -51,7 +51,21 @@ from koschey.stores.locks import Locks, make_locks
 from koschey.stores.lookup import Lookup
 from koschey.stores.open import open_store
 from koschey.upstream.client import UpstreamClient
-from koschey.web import access, files, health, home, metrics, problems, requests, simple, upload, why
+from koschey.web import (
+    access,
+    files,
+    health,
+    home,
+    metrics,
+    people,
+    problems,
+    protection,
+    requests,
+    simple,
+    upload,
+    why,
+)
+from koschey.web.assets import Assets
 from koschey.web.current import Koschey
 from koschey.web.hot_path import HotPath
 
@@ -121,8 +135,11 @@ def _flask(settings: Settings) -> Flask:
     requests.init_app(app)
     problems.init_app(app)
     access.init_app(app)
-    pages = (home.blueprint(_beside("static")), simple.bp, files.bp, upload.bp, why.bp)
-    for blueprint in (*pages, health.bp, metrics.bp):
+    assets = Assets(_beside("static"))
+    people.init_app(app, assets)
+    protection.init_app(app, secure=settings.public_url.startswith("https://"))
+    app.wsgi_app = assets.middleware(app.wsgi_app)  # type: ignore[method-assign, assignment]
+    for blueprint in (home.bp, simple.bp, files.bp, upload.bp, why.bp, health.bp, metrics.bp):
         app.register_blueprint(blueprint)
     return app
 

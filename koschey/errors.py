@@ -114,6 +114,10 @@ class UploadForbidden(KoscheyError):
         super().__init__(reason)
 
 
+class Forgery(KoscheyError):
+    """A browser's request that changes something did not come from a form of this session."""
+
+
 class FileHidden(KoscheyError):
     """A file exists and is not visible.
 

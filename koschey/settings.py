@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -26,6 +27,9 @@ _FOREIGN = ("KOSCHEY_CONFIG", "KOSCHEY_FAIL")
 
 
 _SHORTEST_SECONDS = 0.05
+#: Stands in a header whose parts are set apart by blanks, commas and semicolons.
+_SCRIPT_URL = re.compile(r"https?://[^\s,;?#'\"]+")
+_INTEGRITY = re.compile(r"sha(?:256|384|512)-[A-Za-z0-9+/]+={0,2}")
 
 
 def _setting(default: Any, help: str, *, secret: bool = False) -> Any:  # noqa: A002 - click's word for it
@@ -107,6 +111,14 @@ class Settings:
     hot_path: bool = _setting(
         True,  # noqa: FBT003 - the default of a switch
         "Answer ready-made pages and small files in front of Flask.",
+    )
+    htmx_url: str = _setting(
+        "https://cdn.jsdelivr.net/npm/htmx.org@2.0.11/dist/htmx.min.js",
+        "Where browsers get htmx; a sealed network names a copy of its own; empty: pages do without it.",
+    )
+    htmx_integrity: str = _setting(
+        "sha384-2OatzQy1H+Zd/IIrjr1TcuDGqLXeHhbooAyJY1KdQMKnr4LZ22k31GBLdYKHmVjg",
+        "The digest that htmx must have (Subresource Integrity); empty: none is asked for.",
     )
     accel_redirect: str = _setting(
         "", "Location prefix for X-Accel-Redirect behind nginx, such as /_blobs/; empty: send files directly."
@@ -206,6 +218,10 @@ def _check(settings: Settings) -> None:
             raise SettingsInvalid(PREFIX + name.upper(), f"is in seconds, {_SHORTEST_SECONDS:g} at the least")
     if settings.public_url and not settings.public_url.startswith(("http://", "https://")):
         raise SettingsInvalid(PREFIX + "PUBLIC_URL", "begins with http:// or https://")
+    if settings.htmx_url and not _SCRIPT_URL.fullmatch(settings.htmx_url):
+        raise SettingsInvalid(PREFIX + "HTMX_URL", "is https://… or http://…, without a query")
+    if settings.htmx_integrity and not _INTEGRITY.fullmatch(settings.htmx_integrity):
+        raise SettingsInvalid(PREFIX + "HTMX_INTEGRITY", "is sha384- (or 256, 512) and a digest in base64")
 
 
 def _from_file(path: str | None) -> dict[str, Any]:

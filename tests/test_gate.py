@@ -16,8 +16,10 @@ from werkzeug.test import TestResponse
 import koschey
 from koschey import settings as settings_module
 from koschey.application import create_app
+from koschey.domain.permissions import Permission
 from koschey.server.heads import HotRequest
 from koschey.services.gate import Gate, Judge
+from koschey.web.access import Required, declaration
 from koschey.web.current import Koschey
 from tests.fake_upstream import FakeUpstream
 from tests.upstream_pages import UpstreamFile
@@ -25,7 +27,7 @@ from tests.upstream_pages import UpstreamFile
 #: Routes that show no file and no name, and why that is so.
 BLIND = {
     "/": "names of indexes",
-    "/static/<path:filename>": "files of the wheel",
+    "/theme": "a redirect",
     "/simple": "a redirect",
     "/simple/<name>": "a redirect, whatever the name is",
     "/healthz": "a word",
@@ -46,6 +48,11 @@ REVEALING = {
     "/why/<project>": "/why/sample",
     "/why/<project>/<version>": "/why/sample/1.0",
 }
+#: Take a form: nothing of what they say is a file.
+FORMS_TAKEN = frozenset({"/theme"})
+#: For those who look after the quarantine: what is hidden is what they are there for.
+FOR_REVIEWERS = "/admin"
+REVIEWERS = frozenset({Permission.AUDIT, Permission.REVIEW, Permission.ADMIN})
 #: Explains what is hidden, to whoever may see the project: names and reasons are its purpose, bytes are not.
 EXPLAINING = frozenset({"/why/<project>", "/why/<project>/<version>"})
 #: Goes by the recorded holds: the gate would have to judge every file of the index.
@@ -123,13 +130,23 @@ def _store(held: Held) -> None:
 def test_every_route_is_declared_as_showing_files_or_not(held: Held) -> None:
     """A new route fails here until somebody has said what it shows, and a test below has seen that."""
     rules = {rule.rule.removeprefix("/<index>") for rule in held.app.url_map.iter_rules()}
+    rules = {rule for rule in rules if not rule.startswith(FOR_REVIEWERS)}
 
     assert rules == BLIND.keys() | {route.partition(" (")[0] for route in REVEALING}
 
 
 def test_no_route_takes_a_method_that_is_not_tried(held: Held) -> None:
     for rule in held.app.url_map.iter_rules():
-        assert rule.methods == {"GET", "HEAD", "OPTIONS"}, rule.rule
+        if not rule.rule.startswith(FOR_REVIEWERS) and rule.rule not in FORMS_TAKEN:
+            assert rule.methods == {"GET", "HEAD", "OPTIONS"}, rule.rule
+
+
+def test_what_is_for_reviewers_asks_for_their_permission(held: Held) -> None:
+    for rule in held.app.url_map.iter_rules():
+        if rule.rule.startswith(FOR_REVIEWERS):
+            declared = declaration(held.app, rule.endpoint)
+            assert isinstance(declared, Required), rule.rule
+            assert declared.permission in REVIEWERS, rule.rule
 
 
 @pytest.mark.parametrize("prefix", ["", "/team"])

@@ -13,7 +13,7 @@ from flask import Flask, Response, current_app, g, request
 
 from koschey.domain.names import is_valid_name, normalize
 from koschey.domain.permissions import ANONYMOUS, Actor, Permission
-from koschey.errors import Forbidden
+from koschey.errors import Forbidden, Unauthenticated
 from koschey.services.access import Access
 from koschey.web.current import koschey
 
@@ -89,6 +89,17 @@ def current_actor() -> Actor:
 def admitted(permission: Permission, index: str, name: str) -> bool:
     """Whether the one who asks has a permission for a normalised name in an index."""
     return koschey().access.answer(current_actor(), permission, index=index, name=name).allowed
+
+
+def may(permission: Permission) -> bool:
+    """Whether the one who asks has a permission for some name of some index: what pages offer goes by it."""
+    access = koschey().access
+    try:
+        actor = current_actor()
+    except Unauthenticated:  # on the page that says so
+        return False
+    indexes = koschey().configuration.indexes()
+    return any(bool(access.names(actor, permission, index=index.name)) for index in indexes)
 
 
 def depends_on_actor(answer: Response) -> Response:

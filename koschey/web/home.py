@@ -1,35 +1,42 @@
-"""The front page: which indexes there are, and the lines that use them."""
+"""The front page: which indexes there are, and the lines that use them; and how pages look in a browser."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from flask import Blueprint, Response, send_from_directory
+from flask import Blueprint, Response, request
 
 from koschey.domain.permissions import Permission
+from koschey.errors import RequestInvalid
 from koschey.web.access import current_actor, public
 from koschey.web.current import base_url, koschey
-from koschey.web.people import html_page
+from koschey.web.people import THEME_COOKIE, THEMES, back, html_page
+from koschey.web.protection import unprotected
+
+bp = Blueprint("home", __name__)
+
+_YEAR = 365 * 86_400
 
 
-def blueprint(static_folder: Path) -> Blueprint:
-    """The front page and the static files."""
-    bp = Blueprint("home", __name__)
+@bp.get("/")
+@public("it shows the indexes in which the one who asks may read")
+def front() -> Response:
+    """The indexes, with the lines that use them."""
+    actor = current_actor()
+    indexes = [
+        {"name": index.name, "url": f"{base_url(index.prefix)}/simple/"}
+        for index in koschey().configuration.indexes()
+        if koschey().access.names(actor, Permission.READ, index=index.name)
+    ]
+    return html_page("home.html", indexes=indexes)
 
-    @bp.get("/static/<path:filename>")
-    @public("style sheets and pictures of the pages that say that one has to sign in")
-    def static(filename: str) -> Response:
-        return send_from_directory(static_folder, filename)
 
-    @bp.get("/")
-    @public("it shows the indexes in which the one who asks may read")
-    def front() -> Response:
-        actor = current_actor()
-        indexes = [
-            {"name": index.name, "url": f"{base_url(index.prefix)}/simple/"}
-            for index in koschey().configuration.indexes()
-            if koschey().access.names(actor, Permission.READ, index=index.name)
-        ]
-        return html_page("home.html", indexes=indexes)
-
-    return bp
+@bp.post("/theme")
+@unprotected("people choose before they have a session")
+@public("it changes nothing but the browser of the one who asks")
+def theme() -> Response:
+    """Remember in the browser whether pages are light or dark."""
+    chosen = request.form.get("theme", "")
+    if chosen not in THEMES:
+        raise RequestInvalid(f"theme: one of {', '.join(THEMES)}")
+    answer = back("")
+    answer.set_cookie(THEME_COOKIE, chosen, max_age=_YEAR, httponly=True, samesite="Lax")
+    return answer

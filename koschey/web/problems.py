@@ -30,6 +30,7 @@ STATUSES: tuple[tuple[type[errors.KoscheyError], HTTPStatus], ...] = (
     (errors.FileHidden, HTTPStatus.FORBIDDEN),
     (errors.UploadForbidden, HTTPStatus.FORBIDDEN),
     (errors.TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    (errors.Forgery, HTTPStatus.FORBIDDEN),
     (errors.Conflict, HTTPStatus.CONFLICT),
     (errors.RequestInvalid, HTTPStatus.BAD_REQUEST),
     (errors.UpstreamTimeout, HTTPStatus.GATEWAY_TIMEOUT),
@@ -69,19 +70,18 @@ def status_of(error: errors.KoscheyError) -> HTTPStatus:
 
 
 def problem_answer(status: HTTPStatus, detail: str, code: str = "") -> Response:
-    """An answer that says the same in the reason phrase, in problem+json, or in plain text for browsers."""
+    """An answer that says the same in the reason phrase, in problem+json, or as a page for browsers."""
     request_id = g.get("request_id", "")
     if prefers_html():
-        body, content_type = f"{status.phrase}: {detail}\n".encode(), "text/plain; charset=utf-8"
+        answer = html_page("problem.html", phrase=status.phrase, detail=detail, request_id=request_id)
     else:
         problem = Problem(
             title=status.phrase, status=status.value, detail=detail, request_id=request_id, code=code
         )
-        body, content_type = msgspec.json.encode(problem), _PROBLEM
-    answer = Response(body, content_type=content_type)
+        answer = Response(msgspec.json.encode(problem), content_type=_PROBLEM)
     answer.status = f"{status.value} {reason_phrase(detail)}"
     answer.headers["Cache-Control"] = "no-store"
-    answer.headers["Vary"] = "Accept"
+    answer.vary.add("Accept")
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         answer.headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
     return answer
@@ -107,7 +107,7 @@ def hidden_answer(error: errors.FileHidden) -> Response:
         answer = Response(msgspec.json.encode(problem), content_type=_PROBLEM)
         answer.headers["Cache-Control"] = "no-store"
     answer.status = f"{status.value} {reason_phrase(error.reason)}"
-    answer.headers["Vary"] = "Accept"
+    answer.vary.add("Accept")
     return answer
 
 
@@ -145,7 +145,10 @@ def _http_error(error: HTTPException) -> Response:
 
 def _unexpected(error: Exception) -> Response:
     log.exception("request.crashed", exc_info=error)
-    return problem_answer(
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        "Koschey failed in a way that nobody foresaw; the log has it by its id",
-    )
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    detail = "Koschey failed in a way that nobody foresaw; the log has it by its id"
+    try:
+        return problem_answer(status, detail)
+    except Exception as again:
+        log.exception("request.crashed", exc_info=again)
+        return Response(f"{detail}\n", status, content_type="text/plain; charset=utf-8")

@@ -66,7 +66,7 @@ def _answer(explanation: Explanation) -> Response:
         answer.headers["Cache-Control"] = "no-store"
     else:
         answer = html_page("why.html", why=explanation, prefix=_prefix(explanation.index))
-    answer.headers["Vary"] = "Accept"
+    answer.vary.add("Accept")
     if explanation.version is not None and not explanation.known:
         answer.status = f"{HTTPStatus.NOT_FOUND.value} {reason_phrase(explanation.sentence)}"
     return answer

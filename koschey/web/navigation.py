@@ -1,0 +1,48 @@
+"""Where one can go: the places in the layout's navigation, each for those who may open it."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import NamedTuple
+
+from koschey.domain.permissions import Permission
+from koschey.web.access import may
+
+
+class Place(NamedTuple):
+    """An entry. ``path`` is below ours, without the slash at its beginning."""
+
+    group: str
+    label: str
+    path: str
+    permission: Permission | None = None
+    """What somebody must have, in some index, to see it; None: nothing."""
+
+
+#: In their order, by group. A page that is not linked from here is linked from one that is.
+PLACES: tuple[Place, ...] = (Place("Packages", "Indexes", ""),)
+
+
+class Shown(NamedTuple):
+    """An entry in a page."""
+
+    label: str
+    path: str
+    current: str
+    """As ``aria-current`` has it: ``page`` for the page itself, ``true`` for one below it, else empty."""
+
+
+def places(path: str) -> list[tuple[str, list[Shown]]]:
+    """The places by group, for whoever asks for the page at ``path``."""
+    open_to = [place for place in PLACES if place.permission is None or may(place.permission)]
+    above = [p for p in open_to if path == f"/{p.path}" or (p.path and f"{path}/".startswith(f"/{p.path}/"))]
+    nearest = max(above, key=lambda place: len(place.path), default=None)
+
+    def shown(place: Place) -> Shown:
+        exactly = path.strip("/") == place.path.strip("/")
+        return Shown(place.label, place.path, "" if place is not nearest else "page" if exactly else "true")
+
+    return [
+        (group, [shown(place) for place in members])
+        for group, members in groupby(open_to, key=lambda place: place.group)
+    ]

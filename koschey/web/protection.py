@@ -1,0 +1,70 @@
+"""What every request and form is protected by: the session's cookie, CSRF tokens, headers of answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, current_app, request
+from flask_wtf.csrf import CSRFError, CSRFProtect
+
+from koschey.errors import Forgery
+from koschey.web.problems import problem_answer
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+SESSION_COOKIE = "koschey-session"
+_UNPROTECTED = "koschey_unprotected"
+csrf = CSRFProtect()
+
+
+def init_app(app: Flask, *, secure: bool) -> None:
+    """Register the protection with the application.
+
+    Args:
+        secure: whether people come by https only, so that the cookie never travels without.
+    """
+    app.config.update(
+        SESSION_COOKIE_NAME=SESSION_COOKIE,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=secure,
+        WTF_CSRF_TIME_LIMIT=None,  # as long as the session
+        WTF_CSRF_SSL_STRICT=False,  # Sec-Fetch-Site says it better than a Referer that may be left out
+        WTF_CSRF_CHECK_DEFAULT=False,  # see below
+    )
+    app.before_request(_refuse_forgeries)
+    csrf.init_app(app)
+    app.register_error_handler(CSRFError, _forged)
+
+
+def unprotected[V: Callable[..., Any]](reason: str) -> Callable[[V], V]:
+    """Declare that a view takes forms without a token, and why; not from other sites' pages all the same."""
+
+    def declare(view: V) -> V:
+        setattr(view, _UNPROTECTED, reason)
+        return view
+
+    return declare
+
+
+def _refuse_forgeries() -> None:
+    """Have what changes something come from a form of this session, or from no browser.
+
+    Fetch Metadata tells other sites' pages; a token tells the session. Clients that send neither a cookie nor
+    what only browsers send (installers, twine) authenticate each request by a header.
+    """
+    if request.method in _SAFE or request.endpoint is None:
+        return
+    came_from = request.headers.get("Sec-Fetch-Site")
+    if came_from in ("cross-site", "same-site"):
+        raise Forgery("another site's page asked for this; do it from Koschey's own pages")
+    browser = came_from is not None or "Origin" in request.headers
+    view = current_app.view_functions[request.endpoint]
+    if (browser or SESSION_COOKIE in request.cookies) and not hasattr(view, _UNPROTECTED):
+        csrf.protect()
+
+
+def _forged(error: CSRFError) -> Response:
+    problem = error.description or "the form has no token of this session"
+    return problem_answer(HTTPStatus.FORBIDDEN, f"{problem.rstrip('.')}: load the page again")
