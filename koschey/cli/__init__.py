@@ -17,6 +17,7 @@ _COMMANDS = {
     "policy": "policies",
     "project": "projects",
     "quarantine": "quarantine",
+    "search": "search",
     "serve": "serve",
     "upstream": "upstreams",
     "worker": "worker",

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from koschey.services.probe import Probe
     from koschey.services.project_json import ProjectJson
     from koschey.services.review import Review
+    from koschey.services.search import Search
     from koschey.services.uploads import Uploads
     from koschey.services.waiting import Waiting
     from koschey.web.hot_path import HotPath  # it imports the views, which import this module
@@ -167,6 +168,12 @@ class Koschey:
                 )
         assert isinstance(made, Uploads)
         return made
+
+    @cached_property
+    def search(self) -> Search:
+        from koschey.services.search import Search
+
+        return Search(self.database, self.configuration, self.locks)
 
     @cached_property
     def waiting(self) -> Waiting:
