@@ -22,6 +22,7 @@ from koschey.jobs.rq_queue import RqQueue
 from koschey.jobs.schedule import LOCK, Schedule
 from koschey.services.access import Access
 from koschey.services.arrivals import Arrivals
+from koschey.services.attempts import Attempts
 from koschey.services.catalog import Catalog, Freshness
 from koschey.services.checking import Checking
 from koschey.services.configuration import Configuration
@@ -32,17 +33,21 @@ from koschey.services.flights import Flights
 from koschey.services.gate import Gate
 from koschey.services.health import Health
 from koschey.services.holds import Holds
+from koschey.services.identities import Identities
 from koschey.services.indexes import Indexes
+from koschey.services.instance import SECRET_KEY, instance_value
 from koschey.services.mirror import Mirror
+from koschey.services.opinions import Opinions
 from koschey.services.pages import PageCache
 from koschey.services.passwords import Passwords
 from koschey.services.root_build import RootBuilder
 from koschey.services.root_files import RootFiles
 from koschey.services.root_list import RootList
+from koschey.services.roster import Roster
 from koschey.services.settling import Settling
 from koschey.services.subjects import Subjects
 from koschey.services.sweeps import Sweeps
-from koschey.services.tokens import TokenUses
+from koschey.services.token_uses import TokenUses
 from koschey.services.usage import Usage
 from koschey.settings import Settings
 from koschey.stores import schema
@@ -61,6 +66,8 @@ from koschey.web import (
     problems,
     protection,
     requests,
+    sessions,
+    sign_in,
     simple,
     upload,
     why,
@@ -97,6 +104,8 @@ def create_app(settings: Settings | None = None, *, periodic_jobs: bool = True) 
         locks = make_locks(engine, settings.data_dir / "locks")
         schema.upgrade(engine, locks)
     services = _assembled(settings, engine, locks)
+    sessions.init_app(app, settings, services.secret_key)
+    sign_in.init_app(app, plugins.all_log_in_pages(services.hooks))
     app.extensions["koschey"] = services
     if services.hot_path is not None:
         app.wsgi_app = services.hot_path.middleware(app.wsgi_app)  # type: ignore[method-assign, assignment]
@@ -109,10 +118,17 @@ def create_app(settings: Settings | None = None, *, periodic_jobs: bool = True) 
     return app
 
 
-def prepare(settings: Settings) -> None:
-    """Create the data folder, bring the database up to date and write its first rows; then let go of all."""
+def prepare(settings: Settings) -> str | None:
+    """Create the data folder, bring the database up to date and write its first rows; then let go of all.
+
+    Returns the path of a link that sets up the first admin; None: there is one.
+    """
     app = create_app(settings, periodic_jobs=False)
-    app.extensions["koschey"].close()
+    services: Koschey = app.extensions["koschey"]
+    try:
+        return services.setup.link()
+    finally:
+        services.close()
 
 
 def downgrade_database(settings: Settings, revision: str) -> None:
@@ -291,7 +307,17 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
     }
     schedule = _schedule(settings, queue, locks)
     token_uses = TokenUses(database)
-    access_service = Access(lookup, Passwords(), token_uses)
+    passwords = Passwords()
+    roster = Roster(lookup)
+    secret_key = settings.secret_key or instance_value(database, SECRET_KEY)
+    access_service = Access(
+        roster,
+        passwords,
+        token_uses,
+        Attempts(database, secret_key),
+        Identities(database, roster, hooks),
+        Opinions(hooks),
+    )
     hot_path = HotPath(
         catalog,
         files_service,
@@ -316,6 +342,9 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         configuration=configuration,
         indexes=indexes,
         access=access_service,
+        hooks=hooks,
+        secret_key=secret_key,
+        passwords=passwords,
         token_uses=token_uses,
         gate=gate,
         holds=holds,

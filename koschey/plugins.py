@@ -15,7 +15,7 @@ import pluggy
 from koschey import hookspecs
 from koschey.domain.policy import Effect
 from koschey.errors import KoscheyError, SettingsInvalid
-from koschey.hookspecs import Check
+from koschey.hookspecs import Check, LogInPage
 from koschey.time_limit import TimeLimit
 
 #: Seconds within which a plug-in's function must answer.
@@ -120,17 +120,38 @@ def all_checks(manager: pluggy.PluginManager, patience: float = PATIENCE) -> tup
     return tuple(checks.values())
 
 
-def _offered(implementation: pluggy.HookImpl, patience: float) -> tuple[Any, ...]:
-    """What one plug-in offers as its checks, whatever that is."""
+def all_log_in_pages(
+    manager: pluggy.PluginManager, patience: float = PATIENCE
+) -> tuple[tuple[str, LogInPage], ...]:
+    """The log-in pages that plug-ins offer, each with its plug-in's name.
+
+    Raises:
+        SettingsInvalid: a plug-in raised, hung for ``patience`` seconds, offers what is no such page, or one
+            of a name that another one has.
+    """
+    pages: dict[str, tuple[str, LogInPage]] = {}
+    for implementation in manager.hook.koschey_log_in_pages.get_hookimpls():
+        plugin = implementation.plugin_name
+        for page in _offered(implementation, patience, "log-in pages"):
+            if not (isinstance(page, LogInPage) and _CHECK_NAME.fullmatch(str(page.name))):
+                raise SettingsInvalid("plugins", f"{plugin} offers what is no log-in page, or has no name")
+            if page.name in pages:
+                raise SettingsInvalid("plugins", f"{plugin}: there is a log-in page {page.name!r} already")
+            pages[page.name] = (plugin, page)
+    return tuple(pages.values())
+
+
+def _offered(implementation: pluggy.HookImpl, patience: float, what: str = "checks") -> tuple[Any, ...]:
+    """What one plug-in offers, whatever that is."""
     plugin = implementation.plugin_name
     offer: Callable[..., Any] = implementation.function
     try:
         # A generator does its work when it is gone through: that belongs under the limit too.
         return _limit.call(patience, lambda: tuple(offer()))
     except TimeoutError:
-        raise SettingsInvalid("plugins", f"{plugin} did not say its checks within {patience:g} s") from None
+        raise SettingsInvalid("plugins", f"{plugin} did not say its {what} within {patience:g} s") from None
     except (Exception, SystemExit) as error:
-        problem = f"{plugin}: koschey_checks failed: {type(error).__name__}: {error}"
+        problem = f"{plugin}: {implementation.function.__name__} failed: {type(error).__name__}: {error}"
         raise SettingsInvalid("plugins", problem) from error
 
 

@@ -107,6 +107,17 @@ class Settings:
     trusted_proxies: int = _setting(
         0, "How many reverse proxies stand in front; X-Forwarded-* of so many hops is believed."
     )
+    proxy_addresses: str = _setting(
+        "",
+        "Comma-separated addresses or networks of the reverse proxies, and unix for one on a Unix socket; "
+        "a plug-in may believe what a header says of the user from these alone.",
+    )
+    secret_key: str = _setting(
+        "",
+        "What sessions are signed with; empty: a key that is made once and kept in the database.",
+        secret=True,
+    )
+    session_hours: float = _setting(12.0, "Hours after which somebody who logged in has to do so again.")
     page_cache_bytes: int = _setting(32 * 2**20, "Memory for ready-made pages in each web process, in bytes.")
     hot_path: bool = _setting(
         True,  # noqa: FBT003 - the default of a switch

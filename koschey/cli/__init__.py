@@ -8,10 +8,13 @@ import click
 
 #: Command to module below ``koschey.cli``; the command is the module's attribute of the same name.
 _COMMANDS = {
+    "acl": "grants",
     "ask": "asks",
     "audit": "audit",
     "config": "config",
     "db": "database",
+    "grant": "grants",
+    "group": "groups",
     "hosted": "hosted",
     "index": "indexes",
     "policy": "policies",
@@ -19,7 +22,9 @@ _COMMANDS = {
     "quarantine": "quarantine",
     "search": "search",
     "serve": "serve",
+    "token": "tokens",
     "upstream": "upstreams",
+    "user": "users",
     "worker": "worker",
     "why": "why",
 }

@@ -219,10 +219,10 @@ def names_allowed(
 def account_name(text: str) -> str:
     """The name of a user or group in its one spelling. Raises: RequestInvalid."""
     name = text.strip().lower()
-    if not _ACCOUNT.fullmatch(name) or name in _RESERVED:
+    if not _ACCOUNT.fullmatch(name) or name in _RESERVED or name.isdigit():
         raise RequestInvalid(
             f"{text!r} is no name for a user or group: up to 100 letters, digits and . _ @ + -, "
-            f"and none of {', '.join(sorted(_RESERVED))}"
+            f"not digits only, and none of {', '.join(sorted(_RESERVED))}"
         )
     return name
 

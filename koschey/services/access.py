@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import time
+from dataclasses import replace
 from typing import NamedTuple
 
 import structlog
 
 from koschey.domain.credentials import Basic, Bearer, parse_authorization, presented_token, token_digest
+from koschey.domain.names import normalize
 from koschey.domain.permissions import (
+    ANONYMOUS,
     Actor,
     Answer,
     Names,
@@ -17,17 +20,23 @@ from koschey.domain.permissions import (
     account_name,
     authorise,
     names_allowed,
+    subject_of,
 )
 from koschey.errors import Forbidden, NotFound, RequestInvalid, Unauthenticated
+from koschey.hookspecs import Identity, SignInRequest
+from koschey.services.attempts import Attempts
+from koschey.services.identities import Identities
+from koschey.services.opinions import Opinions
 from koschey.services.passwords import REMEMBERED_SECONDS, Passwords
 from koschey.services.roster import Page, Roster
-from koschey.services.tokens import TokenUses
+from koschey.services.token_uses import TokenUses
 from koschey.stores.database import now
-from koschey.stores.lookup import Lookup
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _MOST = 20_000
+#: For which a plug-in is not asked again about the same password or bearer token.
+_PLUGIN_SECONDS = 60.0
 _FOREVER = 2**63
 
 
@@ -42,19 +51,41 @@ class _Recalled(NamedTuple):
 class Access:
     """Turns credentials into actors, and answers whether an actor may do something."""
 
-    def __init__(self, lookup: Lookup, passwords: Passwords, uses: TokenUses) -> None:
-        self._roster = Roster(lookup)
+    def __init__(
+        self,
+        roster: Roster,
+        passwords: Passwords,
+        uses: TokenUses,
+        attempts: Attempts,
+        identities: Identities,
+        opinions: Opinions,
+    ) -> None:
+        self._roster = roster
         self._passwords = passwords
         self._uses = uses
+        self._attempts = attempts
+        self._identities = identities
+        self._opinions = opinions
         self._right: dict[bytes, _Recalled] = {}
 
     # Who
 
-    def authenticate(self, authorization: str, number: int | None = None) -> Actor:
+    @property
+    def asks_about_headers(self) -> bool:
+        """Whether a request without credentials may still be somebody's, by a plug-in's word."""
+        return self._identities.any
+
+    def authenticate(self, authorization: str, request: SignInRequest, number: int | None = None) -> Actor:
         """The actor that an Authorization header is.
+
+        Args:
+            request: what else is known of the request.
+            number: the configuration's, if the caller has just read it.
 
         Raises:
             Unauthenticated: it is malformed, or the credentials are wrong, revoked, expired or disabled.
+            TooManyAttempts: too many passwords were wrong just now.
+            PluginError: a plug-in that had to be asked failed.
         """
         page = self._roster.page(number)
         recalled = self.recalled(authorization, page.number)
@@ -63,11 +94,11 @@ class Access:
         presented = parse_authorization(authorization)
         if presented is None:
             raise Unauthenticated(presented=True)
-        actor, until = self._presented(page, presented)
+        found = self._presented(page, presented, request)
         if len(self._right) >= _MOST:
             self._right.clear()
-        self._right[_mark(authorization)] = _Recalled(page.number, actor, until)
-        return actor
+        self._right[_mark(authorization)] = found
+        return found.actor
 
     def recalled(self, authorization: str, number: int) -> Actor | None:
         """The actor of a header that was right a moment ago and still is; None: it has to be looked at.
@@ -81,40 +112,104 @@ class Access:
             self._uses.add(found.actor.token_id)
         return found.actor
 
-    def basic(self, username: str, password: str) -> Actor:
+    def basic(self, username: str, password: str, request: SignInRequest | None = None) -> Actor:
         """The actor with that user name and password, or with a token as the password of ``__token__``.
 
         Raises:
-            Unauthenticated: there is none.
+            Unauthenticated, TooManyAttempts, PluginError: as ``authenticate``.
         """
-        return self._presented(self._roster.page(), Basic(username, password))[0]
+        request = request or SignInRequest(method="", path="")
+        return self._presented(self._roster.page(), Basic(username, password), request).actor
 
-    def _presented(self, page: Page, presented: Basic | Bearer) -> tuple[Actor, int]:
-        """The actor, and until when the same credentials are right if nothing changes."""
+    def log_in(self, username: str, password: str, request: SignInRequest) -> Actor:
+        """The user with that name and password; a token is none. Raises: as ``authenticate``."""
+        return self._by_password(self._roster.page(), Basic(username, password), request).actor
+
+    def by_headers(self, request: SignInRequest) -> Actor | None:
+        """The actor whom a plug-in sees in a request without credentials. Raises: as ``authenticate``."""
+        return self._identities.actor(self._roster.page(), request) if self._identities.any else None
+
+    def vouched(self, plugin: str, identity: Identity) -> Actor:
+        """The actor whom a plug-in's log-in page vouches for. Raises: Unauthenticated, PluginError."""
+        return self._identities.accept(plugin, identity)
+
+    def session_key(self, actor: Actor) -> str:
+        """What a session of a user is good for: worthless once the user is signed out or disabled.
+
+        Raises:
+            Unauthenticated: there is no such user any more.
+        """
+        user = self._roster.user(self._roster.page(), actor.name)
+        if user is None or user.disabled:
+            raise Unauthenticated(presented=True)
+        return f"{user.user_id}:{user.epoch}"
+
+    def by_session(self, key: str) -> Actor | None:
+        """The actor of a session; None: it has ended."""
+        user_id, _, epoch = key.partition(":")
+        if not (user_id.isdigit() and epoch.isdigit()):
+            return None
+        page = self._roster.page()
+        user = self._roster.user_with_id(page, int(user_id))
+        if user is None or user.disabled or user.epoch != int(epoch):
+            return None
+        return self._roster.actor(page, user)
+
+    def _presented(self, page: Page, presented: Basic | Bearer, request: SignInRequest) -> _Recalled:
+        """The actor, and how long the same credentials are right if nothing changes."""
         secret = presented_token(presented)
         if secret is not None:
             return self._by_token(page, secret)
         if isinstance(presented, Bearer):
-            raise Unauthenticated(presented=True)
-        return self._by_password(page, presented)
+            actor = self._identities.actor(page, replace(request, bearer=presented.token))
+            if actor is None:
+                raise Unauthenticated(presented=True)
+            return self._for_a_while(page, actor, _PLUGIN_SECONDS)
+        return self._by_password(page, presented, request)
 
-    def _by_token(self, page: Page, secret: str) -> tuple[Actor, int]:
+    def _by_token(self, page: Page, secret: str) -> _Recalled:
         token = self._roster.token(page, token_digest(secret))
         expires = _FOREVER if token is None or token.expires_at is None else token.expires_at
         if token is None or token.user.disabled or expires <= now():
             raise Unauthenticated(presented=True)
         self._uses.add(token.token_id)
-        return self._roster.actor(page, token.user, token), expires
+        return _Recalled(page.number, self._roster.actor(page, token.user, token), expires)
 
-    def _by_password(self, page: Page, presented: Basic) -> tuple[Actor, int]:
+    def _by_password(self, page: Page, presented: Basic, request: SignInRequest) -> _Recalled:
+        """A local user's own password; that of anybody else is a plug-in's business."""
         try:
             user = self._roster.user(page, account_name(presented.username))
         except RequestInvalid:
             user = None
         kept = None if user is None or user.disabled else user.password_hash
-        if not self._passwords.matches(kept, presented.password) or user is None:
+        if user is not None and self._passwords.remembers(kept, presented.password):
+            return self._for_a_while(page, self._roster.actor(page, user), REMEMBERED_SECONDS)
+        name = presented.username.strip().lower()
+        self._attempts.check(name, request.client)
+        actor, seconds = None, REMEMBERED_SECONDS
+        if self._passwords.matches(kept, presented.password) and user is not None:
+            actor = self._roster.actor(page, user)
+        elif user is None or (user.password_hash is None and not user.disabled):
+            actor, seconds = self._by_plugin(page, presented, request), _PLUGIN_SECONDS
+        if actor is None:
+            self._attempts.failed(name, request.client)
+            known = user.name if user is not None else None
+            log.warning("access.sign_in_failed", client=request.client, user=known)
             raise Unauthenticated(presented=True)
-        return self._roster.actor(page, user), now() + round(REMEMBERED_SECONDS * 1e6)
+        self._attempts.succeeded(name, request.client)
+        return self._for_a_while(page, actor, seconds)
+
+    def _by_plugin(self, page: Page, presented: Basic, request: SignInRequest) -> Actor | None:
+        asked = replace(request, username=presented.username, password=presented.password)
+        try:
+            return self._identities.actor(page, asked)
+        except Unauthenticated:
+            return None
+
+    @staticmethod
+    def _for_a_while(page: Page, actor: Actor, seconds: float) -> _Recalled:
+        # By the number before it was found out: whatever changed meanwhile, it is looked at again.
+        return _Recalled(page.number, actor, now() + round(seconds * 1e6))
 
     # Whether
 
@@ -133,7 +228,13 @@ class Access:
             index: None: in every index.
             name: a normalised project name; None: for every name.
             number: the configuration's, if the caller has just read it.
+
+        Raises:
+            PluginError: a plug-in that has opinions failed.
         """
+        opinion = self._opinions.answer(actor, permission, name, index) if self._opinions.any else None
+        if opinion is not None:
+            return opinion
         page = self._roster.page(number)
         key = (actor, permission, index, name)
         known: Answer | None = page.answers.get(key)
@@ -146,6 +247,9 @@ class Access:
         self, actor: Actor, permission: Permission, *, index: str | None = None, number: int | None = None
     ) -> Names:
         """The names in an index for which the actor has the permission."""
+        opinion = self._opinions.names(actor, permission, index) if self._opinions.any else None
+        if opinion is not None:
+            return opinion
         page = self._roster.page(number)
         key = (actor, permission, index)
         known: Names | None = page.answers.get(key)
@@ -153,6 +257,33 @@ class Access:
             known = names_allowed(actor, permission, index, page.grants)
             _remember(page, key, known)
         return known
+
+    def open_to_all(self, index: str | None, name: str | None, number: int | None = None) -> bool:
+        """Whether everybody may read a name, or every name, in an index, so that it matters not who asks."""
+        if self._opinions.any:
+            return False
+        return self.answer(ANONYMOUS, Permission.READ, index=index, name=name, number=number).allowed
+
+    @property
+    def waits(self) -> bool:
+        """Whether an answer may take long, because a plug-in gives it."""
+        return self._opinions.any
+
+    def explain(self, subject: str, permission: Permission, *, index: str | None, name: str | None) -> Answer:
+        """The answer for a subject as people write it, for whoever wonders.
+
+        Raises:
+            RequestInvalid: no subject, or no name of a project. NotFound: no such user.
+        """
+        page = self._roster.page()
+        subject = subject_of(subject)
+        actor = self._roster.actor_for(page, subject)
+        if actor is None:
+            raise NotFound("user", subject.partition(":")[2])
+        if self._roster.disabled(page, subject):
+            return Answer(allowed=False, reason=f"{actor.name} is disabled")
+        wanted = None if name is None else normalize(name)
+        return self.answer(actor, permission, index=index, name=wanted, number=page.number)
 
     def require(
         self,

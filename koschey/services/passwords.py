@@ -48,20 +48,25 @@ class Passwords:
         Raises:
             Busy: too many others are being checked.
         """
-        mark = blake2b(f"{kept}\0{password}".encode("utf-8", "surrogateescape"), key=self._key).digest()
-        if self._right.get(mark, 0.0) > time.monotonic():
-            return True
         if not self._turns.acquire(timeout=_PATIENCE):
             raise Busy("the check of passwords")
         try:
-            right = self._verified(kept, password)
+            # An installer begins with many requests at once; one of them may have been looked at meanwhile.
+            right = self.remembers(kept, password) or self._verified(kept, password)
         finally:
             self._turns.release()
         if right:
             if len(self._right) >= _MOST_REMEMBERED:
                 self._right.clear()
-            self._right[mark] = time.monotonic() + REMEMBERED_SECONDS
+            self._right[self._mark(kept, password)] = time.monotonic() + REMEMBERED_SECONDS
         return right
+
+    def remembers(self, kept: str | None, password: str) -> bool:
+        """Whether it was found right in the last few minutes; takes no time."""
+        return self._right.get(self._mark(kept, password), 0.0) > time.monotonic()
+
+    def _mark(self, kept: str | None, password: str) -> bytes:
+        return blake2b(f"{kept}\0{password}".encode("utf-8", "surrogateescape"), key=self._key).digest()
 
     def _verified(self, kept: str | None, password: str) -> bool:
         from argon2.exceptions import InvalidHashError, VerificationError

@@ -82,6 +82,21 @@ class Roster:
             return Actor("", Kind.USER, frozenset({name}))
         return ANONYMOUS if kind == "everyone" else Actor("", Kind.USER)
 
+    def group_names(self, page: Page) -> frozenset[str]:
+        """Names of all groups that are here."""
+        return _remembered(page.answers, "groups", lambda _: self._lookup.group_names())
+
+    def groups_by(self, page: Page, user: UserLook, origin: str) -> frozenset[str]:
+        """Names of the groups that a user is in by a plug-in's word."""
+        key = ("groups", user.user_id, origin)
+        return _remembered(page.answers, key, lambda _: self._lookup.groups(user.user_id, origin))
+
+    def disabled(self, page: Page, subject: str) -> bool:
+        """Whether a subject is a user who is kept out."""
+        kind, _, name = subject.partition(":")
+        user = self.user(page, name) if kind == "user" else None
+        return user is not None and bool(user.disabled)
+
 
 def _remembered[K, V](memory: dict[K, V], key: K, look_up: Any) -> V:
     if key in memory:

@@ -1,84 +1,171 @@
-"""Tokens: made, listed, revoked, and when each was used last."""
+"""Tokens: made, listed and revoked."""
 
 from __future__ import annotations
 
-import atexit
-import os
-import threading
-import time
+import secrets
+from collections.abc import Collection
+from math import isfinite
 
-import structlog
-from sqlalchemy import text
+import msgspec
+from sqlalchemy import select
 
+from koschey.domain.credentials import make_token, token_digest
 from koschey.domain.page import Microseconds
-from koschey.errors import KoscheyError
-from koschey.stores.database import Database
+from koschey.domain.permissions import Scope, account_name, name_glob
+from koschey.domain.policy import DAY
+from koschey.errors import NotFound, RequestInvalid
+from koschey.services.accounts import check_limit, user_row
+from koschey.stores.database import Database, now
+from koschey.stores.models import Token, User
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
-_FLUSH_SECONDS = 60.0
+_LONGEST_DAYS = 36_500.0
 
 
-class TokenUses:
-    """Notes that tokens were used, and writes it down once a minute: no request waits for that.
+class TokenRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A token, for people; the secret is nowhere."""
 
-    Args:
-        flush_seconds: time between two writes.
-    """
+    id: int
+    user: str
+    description: str
+    scopes: list[str]
+    projects: list[str]
+    """Globs over project names; empty: all."""
+    created_at: Microseconds
+    expires_at: Microseconds | None
+    revoked_at: Microseconds | None
+    used_at: Microseconds | None
+    """A minute late at the most."""
+    state: str
+    """active, expired or revoked."""
 
-    def __init__(self, database: Database, *, flush_seconds: float = _FLUSH_SECONDS) -> None:
+
+class MadeToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A new token. ``secret`` is shown once and kept nowhere."""
+
+    id: int
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"MadeToken(id={self.id})"
+
+
+class Tokens:
+    """The verbs about tokens; each is one transaction with its event."""
+
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._flush_seconds = flush_seconds
-        self._closed = False
-        self._renew()
-        os.register_at_fork(after_in_child=self._renew)
 
-    def _renew(self) -> None:
-        """Empty and without a thread: a forked child must not write what its parent noted."""
-        self._used: dict[int, Microseconds] = {}
-        self._guard = threading.Lock()
-        self._stopping = threading.Event()
-        self._started = False
+    def create(
+        self,
+        user: str,
+        *,
+        scopes: Collection[Scope],
+        projects: Collection[str] = (),
+        days: float | None = None,
+        description: str = "",
+        actor: str,
+    ) -> MadeToken:
+        """Make a token for a user.
 
-    def add(self, token_id: int) -> None:
-        """Note a use, now."""
-        self._used[token_id] = time.time_ns() // 1000
-        if not self._started and not self._closed:
-            self._start()
+        Args:
+            scopes: what it is for; it never does what its user may not.
+            projects: globs over project names; none: all.
+            days: after which it is worthless; None: never.
 
-    def _start(self) -> None:
-        with self._guard:
-            if self._started:
-                return
-            self._started = True
-        atexit.register(self.close)  # a server that is not ours ends without closing the application
-        threading.Thread(target=self._run, name="token-uses", daemon=True).start()
+        Raises:
+            NotFound: no such user. RequestInvalid: no scope, no glob, or a time that cannot be.
+        """
+        if not scopes:
+            raise RequestInvalid("a token has a scope, one at the least")
+        if days is not None and not (isfinite(days) and 0 < days <= _LONGEST_DAYS):
+            raise RequestInvalid(f"a token expires after more than 0 and at most {_LONGEST_DAYS:g} days")
+        if len(description) > 200 or not description.isprintable():
+            raise RequestInvalid("a description is one line of at most 200 characters")
+        words = " ".join(sorted(scopes))
+        globs = " ".join(sorted({name_glob(glob) for glob in projects}))
+        secret = make_token(secrets.token_bytes(32))
+        at = now()
+        with self._database.transaction() as tx:
+            owner = user_row(tx.session, user)
+            row = Token(
+                user_id=owner.id,
+                digest=token_digest(secret),
+                scopes=words,
+                globs=globs,
+                description=description,
+                created_at=at,
+                expires_at=None if days is None else at + round(days * DAY),
+            )
+            tx.session.add(row)
+            tx.session.flush()
+            tx.touch_configuration()
+            after = words + (f" for {globs}" if globs else "")
+            tx.record("token.add", actor=actor, subject=f"{owner.name} (token {row.id})", after=after)
+            return MadeToken(id=row.id, secret=secret)
 
-    def flush(self) -> None:
-        """Write down what was noted; what cannot be written now is left out: the next use is noted again."""
-        with self._guard:
-            used, self._used = self._used, {}
-        if not used:
-            return
-        rows = [{"id": token_id, "at": at} for token_id, at in sorted(used.items())]
-        try:
-            with self._database.transaction() as tx:
-                tx.connection.execute(_USED, rows)
-        except KoscheyError as error:
-            log.warning("token.uses_not_written", tokens=len(rows), problem=str(error))
+    def list(self, user: str | None = None, *, after: int | None = None, limit: int = 100) -> list[TokenRow]:
+        """Tokens of a user, or of all, the newest first, behind ``after``. Raises: RequestInvalid."""
+        check_limit(limit)
+        query = select(Token, User.name).join(User, User.id == Token.user_id)
+        if user is not None:
+            query = query.where(User.name == account_name(user))
+        if after is not None:
+            query = query.where(Token.id < after)
+        at = now()
+        with self._database.reading() as session:
+            rows = session.execute(query.order_by(Token.id.desc()).limit(limit))
+            return [_row(token, name, at) for token, name in rows]
 
-    def close(self) -> None:
-        """Write down what is left, and note nothing more in a thread."""
-        self._closed = True
-        self._stopping.set()
-        self.flush()
+    def revoke(self, token_id: int, *, user: str | None = None, actor: str) -> bool:
+        """Make a token worthless; False: it was revoked already.
 
-    def _run(self) -> None:
-        while not self._stopping.wait(self._flush_seconds):
-            try:
-                self.flush()
-            except Exception:
-                log.exception("token.uses_crashed")
+        Args:
+            user: whose it must be, if it is to be somebody's own.
+
+        Raises:
+            NotFound: there is no such token, or it is another user's.
+        """
+        with self._database.transaction() as tx:
+            row = tx.session.get(Token, token_id, with_for_update=True)
+            owner = None if row is None else tx.session.get(User, row.user_id)
+            if row is None or owner is None or (user is not None and owner.name != user):
+                raise NotFound("token", str(token_id))
+            if row.revoked_at is not None:
+                return False
+            row.revoked_at = now()
+            tx.touch_configuration()
+            tx.record(
+                "token.revoke", actor=actor, subject=f"{owner.name} (token {row.id})", before=row.scopes
+            )
+            return True
+
+    def revoke_all(self, user: str, *, actor: str) -> int:
+        """Make every token of a user worthless; returns how many were not yet. Raises: NotFound."""
+        with self._database.transaction() as tx:
+            owner = user_row(tx.session, user)
+            rows = tx.session.scalars(
+                select(Token).where(Token.user_id == owner.id, Token.revoked_at.is_(None)).with_for_update()
+            ).all()
+            for row in rows:
+                row.revoked_at = now()
+                subject = f"{owner.name} (token {row.id})"
+                tx.record("token.revoke", actor=actor, subject=subject, before=row.scopes)
+            if rows:
+                tx.touch_configuration()
+            return len(rows)
 
 
-_USED = text("UPDATE token SET used_at = :at WHERE id = :id AND (used_at IS NULL OR used_at < :at)")
+def _row(token: Token, user: str, at: Microseconds) -> TokenRow:
+    expired = token.expires_at is not None and token.expires_at <= at
+    return TokenRow(
+        id=token.id,
+        user=user,
+        description=token.description,
+        scopes=token.scopes.split(),
+        projects=token.globs.split(),
+        created_at=token.created_at,
+        expires_at=token.expires_at,
+        revoked_at=token.revoked_at,
+        used_at=token.used_at,
+        state="revoked" if token.revoked_at is not None else "expired" if expired else "active",
+    )

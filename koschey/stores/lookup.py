@@ -219,6 +219,7 @@ class Lookup:
         self._user_by_id = _USER.format(f"u.id = {mark}")
         self._token = _TOKEN.format(mark)
         self._groups = _GROUPS.format(mark)
+        self._groups_by = f"{self._groups} AND m.origin = {mark}"
         self._by_filename = _FILE.format(f"p.name = {mark} AND f.filename = {mark}")
 
     def name(self, name: str) -> NameLook:
@@ -295,9 +296,15 @@ class Lookup:
         token_id, scopes, globs, expires_at, *user = rows[0]
         return TokenLook(token_id, scopes, globs, expires_at, UserLook(*user))
 
-    def groups(self, user_id: int) -> frozenset[str]:
-        """Names of the groups that a user is in."""
-        return frozenset(row[0] for row in self._rows(self._groups, (user_id,)))
+    def groups(self, user_id: int, origin: str | None = None) -> frozenset[str]:
+        """Names of the groups that a user is in; with ``origin``, by that plug-in's word."""
+        if origin is None:
+            return frozenset(row[0] for row in self._rows(self._groups, (user_id,)))
+        return frozenset(row[0] for row in self._rows(self._groups_by, (user_id, origin)))
+
+    def group_names(self) -> frozenset[str]:
+        """Names of all groups."""
+        return frozenset(row[0] for row in self._rows("SELECT name FROM user_group", ()))
 
     def grants(self) -> list[GrantLook]:
         """Every grant, in order."""

@@ -5,19 +5,30 @@ The body of a request is not read before its sender was found to have the right.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from flask import Flask, Response, current_app, g, request
 
 from koschey.domain.names import is_valid_name, normalize
 from koschey.domain.permissions import ANONYMOUS, Actor, Permission
-from koschey.errors import Forbidden, Unauthenticated
+from koschey.errors import Forbidden, RequestInvalid, Unauthenticated
 from koschey.services.access import Access
 from koschey.web.current import koschey
+from koschey.web.peers import sign_in_request
+from koschey.web.people import prefers_html
+from koschey.web.sessions import guard_form, session_actor
 
 _DECLARED = "koschey_access"
+#: Methods that change something.
+WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+#: What a browser says of where a request comes from; other clients say nothing.
+_OWN_SITE = frozenset({"same-origin", "none"})
+_NO_SECRETS = re.compile(rb"koschey_[0-9A-Za-z]{8}")
 
 
 @dataclass(frozen=True)
@@ -27,11 +38,15 @@ class Required:
     permission: Permission
     some: bool = False
     """For some names of the index: the view narrows down what it shows."""
+    browser: bool = False
+    """A page for people: a browser that is not signed in is led to the log-in page."""
+    cookies: bool = True
+    """Whether a session counts; programs have tokens."""
 
 
 @dataclass(frozen=True)
 class Public:
-    """A route that asks for nothing; ``reason`` says why it may."""
+    """A route that asks for nothing; ``reason`` says why. One that changes something guards its form."""
 
     reason: str
 
@@ -39,18 +54,24 @@ class Public:
 Declaration = Required | Public
 
 
-def requires[V: Callable[..., Any]](permission: Permission, *, some: bool = False) -> Callable[[V], V]:
+def requires[V: Callable[..., Any]](
+    permission: Permission, *, some: bool = False, browser: bool = False, cookies: bool = True
+) -> Callable[[V], V]:
     """Declare that a view needs a permission.
 
     It is asked for the view's argument ``index`` (without one: in every index) and for its argument ``name``
     or ``project`` in whatever spelling (without one: for every name). Below the blueprint's decorator.
 
+    A route that changes something and is asked for by a session needs a CSRF token as well.
+
     Args:
         some: it is enough to have it for some names of the index; the view asks for each that it shows.
+        browser: a page for people; a browser that is not signed in is led to the log-in page.
+        cookies: whether a session counts.
     """
 
     def declare(view: V) -> V:
-        setattr(view, _DECLARED, Required(permission, some))
+        setattr(view, _DECLARED, Required(permission, some, browser, cookies))
         return view
 
     return declare
@@ -117,20 +138,60 @@ def init_app(app: Flask) -> None:
 
 
 def _authenticated() -> Actor:
+    """Credentials of the request itself come first, then what a plug-in sees in it, then the session."""
+    access = koschey().access
     authorization = request.headers.get("Authorization")
     if authorization:
-        return koschey().access.authenticate(authorization)
-    return ANONYMOUS
+        return access.authenticate(authorization, sign_in_request())
+    actor = access.by_headers(sign_in_request()) if access.asks_about_headers else None
+    if actor is None and g.get("cookies_count", True):
+        actor = session_actor()
+        g.by_session = actor is not None
+    return actor or ANONYMOUS
 
 
-def _guard() -> None:
+def _guard() -> Response | None:
+    if _NO_SECRETS.search(request.query_string):
+        raise RequestInvalid("a token does not belong into a URL, which is logged; send it as a password")
     if request.endpoint is None:
-        return  # no route: 404
+        return None  # no route: 404
     declared = declaration(current_app, request.endpoint)
-    if isinstance(declared, Public):
-        return
     if declared is None:
         raise Forbidden("nobody", f"the route {request.endpoint} does not say who may use it")
+    writes = request.method in WRITES
+    if writes and request.headers.get("Sec-Fetch-Site", "same-origin") not in _OWN_SITE:
+        raise Forbidden("csrf", "another site sent this request")
+    if isinstance(declared, Public):
+        if writes:
+            guard_form()
+        return None
+    try:
+        _enforce(declared)
+    except Unauthenticated:
+        if declared.browser and not request.headers.get("Authorization") and (to := _log_in_page()):
+            return to
+        raise
+    if writes and g.get("by_session"):
+        guard_form()
+    return None
+
+
+def _log_in_page() -> Response | None:
+    """The way to the log-in page for a browser, or a part of a page; None: whoever asks is none."""
+    target = f"{request.script_root}/login"
+    if request.headers.get("HX-Request"):
+        return Response(status=HTTPStatus.UNAUTHORIZED, headers={"HX-Redirect": target})
+    if not prefers_html() or request.method not in ("GET", "HEAD"):
+        return None
+    onward = quote(request.script_root + request.full_path.rstrip("?"), safe="/")
+    return Response(
+        status=HTTPStatus.SEE_OTHER,
+        headers={"Location": f"{target}?next={onward}", "Cache-Control": "no-store"},
+    )
+
+
+def _enforce(declared: Required) -> None:
+    g.cookies_count = declared.cookies
     arguments = request.view_args or {}
     index = arguments.get("index")
     raw = arguments.get("name", arguments.get("project"))
@@ -140,8 +201,7 @@ def _guard() -> None:
     some = declared.some or (raw is not None and name is None)
     access.require(actor, declared.permission, index=index, name=name, some=some)
     if declared.permission is Permission.READ:
-        everybody = access.names(ANONYMOUS, Permission.READ, index=index)
-        g.depends_on_actor = not (everybody.everything or (name is not None and name in everybody))
+        g.depends_on_actor = not access.open_to_all(index, name)
 
 
 def _mark(answer: Response) -> Response:

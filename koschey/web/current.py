@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -24,8 +24,9 @@ from koschey.services.health import Health
 from koschey.services.holds import Holds
 from koschey.services.indexes import Indexes
 from koschey.services.pages import PageCache
+from koschey.services.passwords import Passwords
 from koschey.services.root_list import RootList
-from koschey.services.tokens import TokenUses
+from koschey.services.token_uses import TokenUses
 from koschey.services.usage import Usage
 from koschey.settings import Settings
 from koschey.stores.blobs import BlobStore
@@ -35,10 +36,15 @@ from koschey.stores.lookup import Lookup
 from koschey.upstream.client import UpstreamClient
 
 if TYPE_CHECKING:
+    from pluggy import PluginManager
+
+    from koschey.services.accounts import Accounts
     from koschey.services.asks import Asks
     from koschey.services.audit import Audit
     from koschey.services.closure import Closure
     from koschey.services.explanations import Explanations
+    from koschey.services.grants import Grants
+    from koschey.services.groups import Groups
     from koschey.services.hosted import Hosted
     from koschey.services.metrics import Metrics
     from koschey.services.policies import Policies
@@ -46,6 +52,8 @@ if TYPE_CHECKING:
     from koschey.services.project_json import ProjectJson
     from koschey.services.review import Review
     from koschey.services.search import Search
+    from koschey.services.setup import Setup
+    from koschey.services.tokens import Tokens
     from koschey.services.uploads import Uploads
     from koschey.services.waiting import Waiting
     from koschey.web.hot_path import HotPath  # it imports the views, which import this module
@@ -71,6 +79,9 @@ class Koschey:
     configuration: Configuration
     indexes: Indexes
     access: Access
+    passwords: Passwords
+    hooks: PluginManager
+    secret_key: str = field(repr=False)
     token_uses: TokenUses
     gate: Gate
     holds: Holds
@@ -87,6 +98,12 @@ class Koschey:
     lull: Lull
     usage: Usage
     hot_path: HotPath | None
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        from koschey.services.accounts import Accounts
+
+        return Accounts(self.database, self.passwords)
 
     @cached_property
     def asks(self) -> Asks:
@@ -112,6 +129,18 @@ class Koschey:
         from koschey.services.explanations import Explanations
 
         return Explanations(self.database, self.gate, self.catalog, contact=self.settings.contact)
+
+    @cached_property
+    def grants(self) -> Grants:
+        from koschey.services.grants import Grants
+
+        return Grants(self.database)
+
+    @cached_property
+    def groups(self) -> Groups:
+        from koschey.services.groups import Groups
+
+        return Groups(self.database)
 
     @cached_property
     def hosted(self) -> Hosted:
@@ -148,6 +177,18 @@ class Koschey:
         from koschey.services.review import Review
 
         return Review(self.database, self.configuration, self.holds)
+
+    @cached_property
+    def setup(self) -> Setup:
+        from koschey.services.setup import Setup
+
+        return Setup(self.database, self.passwords, self.secret_key)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        from koschey.services.tokens import Tokens
+
+        return Tokens(self.database)
 
     @cached_property
     def uploads(self) -> Uploads:

@@ -111,7 +111,7 @@ class HotPath:
         page = self._catalog.ready_project_page(index, name, representation, encoding, base + prefix, look)  # type: ignore[arg-type]
         if page is None:
             return None
-        open_to_all = self._may_read(ANONYMOUS, index, name, look.configuration)
+        open_to_all = self._access.open_to_all(index, name, look.configuration)
         if request.if_none_match:
             if page.etag in request.if_none_match:
                 return self._page_answer(page, fresh=True, open_to_all=open_to_all)
@@ -122,6 +122,8 @@ class HotPath:
 
     def _actor(self, request: HotRequest, number: int) -> Actor | None:
         """Who asks, if that is known already; None: it has to be found out, or said to be wrong."""
+        if self._access.waits:
+            return None
         authorization = request.headers.get("authorization")
         return ANONYMOUS if authorization is None else self._access.recalled(authorization, number)
 
@@ -187,6 +189,8 @@ class HotPath:
             nonlocal asking
             actor = self._actor(request, look.configuration)
             asking = actor or ANONYMOUS
+            if actor is ANONYMOUS and self._access.asks_about_headers:
+                return False  # a download goes on somebody's account
             return actor is not None and self._may_read(actor, index, look.name, look.configuration)
 
         return self._files.find(index, path, admit), asking

@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 
 from koschey import errors
 from koschey.domain.explanation import iso
+from koschey.plugins import PluginError
 from koschey.web.people import html_page, prefers_html, reason_phrase
 from koschey.web.why import why_url
 
@@ -36,6 +37,7 @@ STATUSES: tuple[tuple[type[errors.KoscheyError], HTTPStatus], ...] = (
     (errors.UpstreamTimeout, HTTPStatus.GATEWAY_TIMEOUT),
     (errors.UpstreamError, HTTPStatus.BAD_GATEWAY),
     (errors.DigestMismatch, HTTPStatus.BAD_GATEWAY),
+    (PluginError, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.Busy, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.StoreUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.KoscheyError, HTTPStatus.INTERNAL_SERVER_ERROR),

@@ -1,0 +1,101 @@
+"""Sessions of people with browsers: a signed cookie that is worthless once its user is signed out.
+
+flask-login knows the user, Flask signs the cookie, Flask-WTF guards forms.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import flask_login
+from flask import Flask, current_app, request, session
+from flask.sessions import SecureCookieSessionInterface
+from flask_wtf.csrf import CSRFError, CSRFProtect
+
+from koschey.domain.permissions import Actor
+from koschey.errors import Forbidden
+from koschey.settings import Settings
+from koschey.web.current import koschey
+
+_BEGAN = "began"
+_csrf = CSRFProtect()
+
+
+class _SessionUser(flask_login.UserMixin):  # type: ignore[misc]  # flask-login has no types
+    def __init__(self, key: str, actor: Actor) -> None:
+        self.id = key
+        self.actor = actor
+
+
+class _Cookies(SecureCookieSessionInterface):
+    """Secure wherever the client speaks HTTPS, by itself or to the proxy in front."""
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        return request.is_secure or koschey().settings.public_url.startswith("https://")
+
+
+def init_app(app: Flask, settings: Settings, secret_key: str) -> None:
+    """Set up sessions and the guard of forms."""
+    app.secret_key = secret_key
+    app.session_interface = _Cookies()
+    lifetime = timedelta(hours=settings.session_hours)
+    app.config.update(
+        SESSION_COOKIE_NAME="koschey_session",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        PERMANENT_SESSION_LIFETIME=lifetime,
+        SESSION_REFRESH_EACH_REQUEST=False,
+        WTF_CSRF_CHECK_DEFAULT=False,
+        WTF_CSRF_TIME_LIMIT=int(lifetime.total_seconds()),
+    )
+    _csrf.init_app(app)
+    manager = flask_login.LoginManager()
+    manager.session_protection = None  # an address changes, and a browser's name can be copied
+    manager.user_loader(_load)
+    # Not by init_app: for a cookie that we do not use it would look into the session with every request.
+    app.login_manager = manager  # type: ignore[attr-defined]
+
+
+def begin(actor: Actor) -> None:
+    """Let the browser that asks be that user, in a session that has nothing of the one before.
+
+    Raises:
+        Unauthenticated: the user is gone or disabled.
+    """
+    key = koschey().access.session_key(actor)
+    session.clear()
+    session.permanent = True
+    session[_BEGAN] = int(time.time())
+    flask_login.login_user(_SessionUser(key, actor))
+
+
+def end() -> None:
+    """Let the browser be nobody."""
+    flask_login.logout_user()
+    session.clear()
+
+
+def session_actor() -> Actor | None:
+    """Who the browser that asks is; None: it has no session, or one that has ended."""
+    if current_app.config["SESSION_COOKIE_NAME"] not in request.cookies:
+        return None
+    user = flask_login.current_user
+    return user.actor if isinstance(user, _SessionUser) else None
+
+
+def guard_form() -> None:
+    """Return if the request comes from a page of ours. Raises: Forbidden."""
+    try:
+        _csrf.protect()
+    except CSRFError as error:
+        reason = str(error.description).rstrip(".")
+        raise Forbidden("csrf", f"this form is too old, or none of ours ({reason}); load it again") from None
+
+
+def _load(key: str) -> _SessionUser | None:
+    began = session.get(_BEGAN)
+    if not isinstance(began, int) or time.time() - began > koschey().settings.session_hours * 3600:
+        return None
+    actor = koschey().access.by_session(key)
+    return None if actor is None else _SessionUser(key, actor)
