@@ -62,6 +62,7 @@ from koschey.web import (
     health,
     home,
     metrics,
+    peers,
     people,
     problems,
     protection,
@@ -97,6 +98,7 @@ def create_app(settings: Settings | None = None, *, periodic_jobs: bool = True) 
     """
     settings = settings or settings_module.load()
     logs.configure(settings.log_format, settings.log_level)
+    peers.declared_proxies(settings.proxy_addresses)  # what is wrong with them shall be known at the start
     app = _flask(settings)
     with app.app_context():
         engine = db.engine
@@ -298,7 +300,11 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
     usage = Usage(database, configuration)
     roots = RootBuilder(database, configuration, locks)
     root_files = RootFiles(database, settings.data_dir / "cache" / "roots")
-    tasks.update(jobs.make_tasks(catalog, checking, sweeps, usage, roots, store, settings.file_deadline))
+    secret_key = settings.secret_key or instance_value(database, SECRET_KEY)
+    attempts = Attempts(database, secret_key)
+    tasks.update(
+        jobs.make_tasks(catalog, checking, sweeps, usage, roots, attempts, store, settings.file_deadline)
+    )
     health_checks = {
         "database": database.check,
         "schema": lambda: schema.check(engine),
@@ -309,12 +315,11 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
     token_uses = TokenUses(database)
     passwords = Passwords()
     roster = Roster(lookup)
-    secret_key = settings.secret_key or instance_value(database, SECRET_KEY)
     access_service = Access(
         roster,
         passwords,
         token_uses,
-        Attempts(database, secret_key),
+        attempts,
         Identities(database, roster, hooks),
         Opinions(hooks),
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from koschey.domain.credentials import without_secrets
 from koschey.errors import SettingsInvalid
 
 _LEVELS = ("debug", "info", "warning", "error")
@@ -52,6 +53,7 @@ def configure(log_format: str, log_level: str) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
+                _redacted,
                 renderer,
             ],
         )
@@ -59,5 +61,10 @@ def configure(log_format: str, log_level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(log_level.upper())
-    for noisy in ("urllib3", "botocore", "boto3", "alembic", "aiohttp.access"):
+    for noisy in ("flask_wtf", "urllib3", "botocore", "boto3", "alembic", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _redacted(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """The last line of defence: whatever was logged, our own secrets are not in it."""
+    return {key: without_secrets(value) if isinstance(value, str) else value for key, value in event.items()}

@@ -121,6 +121,7 @@ def test_every_url_that_may_carry_a_password_is_a_secret() -> None:
         "database_url",
         "storage_url",
         "redis_url",
+        "secret_key",
         "smtp_url",
         "webhook_url",
         "webhook_secret",

@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 from koschey.errors import KoscheyError
-from koschey.server.listener import listen
+from koschey.server.listener import listen, url_of
 from koschey.server.supervisor import run
 
 
@@ -71,7 +71,7 @@ def _serve(bind: str, workers: int, threads: int) -> int:
         os.environ["KOSCHEY_DATA_DIR"] = str(folder)
         stack.enter_context(_locked(folder))
         listener = stack.enter_context(listen(bind))
-        if not preparation.finish():
+        if not preparation.finish(url_of(listener)):
             return 1
         return run(_create_app, listener, workers=workers, threads=threads, on_ready=_announce)
 
@@ -149,9 +149,13 @@ class _Preparation:
             text = answer.read()
         return Path(os.fsdecode(text)) if text else None
 
-    def finish(self) -> bool:
-        """Let the child prepare the database; False if it failed, which it has said."""
-        os.write(self._order, b"1")
+    def finish(self, url: str) -> bool:
+        """Let the child prepare the database; False if it failed, which it has said.
+
+        Args:
+            url: where the index will be, for what the child says to people.
+        """
+        os.write(self._order, url.encode())
         _, status = os.waitpid(self._pid, 0)
         self._pid = 0
         return os.waitstatus_to_exitcode(status) == 0
@@ -165,13 +169,18 @@ def _prepare(answer: int, order: int) -> None:
     settings = load()
     os.write(answer, os.fsencode(settings.data_dir.absolute()))
     os.close(answer)
-    if not os.read(order, 1):
+    url = os.read(order, 4096).decode()
+    if not url:
         return
     if not settings.database_url and is_current(settings.sqlite_path):
         return  # the workers look again; loading all that prepares would double the time of a start
     from koschey.application import prepare
 
-    prepare(settings)
+    link = prepare(settings)
+    if link is not None:
+        click.echo("Nobody is an admin of Koschey yet. This link makes one; it works once, for a day:")
+        click.echo(f"  {settings.public_url.rstrip('/') or url}{link}")
+        sys.stdout.flush()
 
 
 def _status_of(work: Callable[[], None]) -> int:

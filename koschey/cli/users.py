@@ -107,6 +107,21 @@ def sign_out(name: str) -> None:
     click.echo(f"signed out user {name}")
 
 
+@user.command(name="setup-link")
+@json_option
+@data_option
+def setup_link(as_json: bool) -> None:  # noqa: FBT001 - click's
+    """Print a link that makes the first admin, while there is none; it works once, for a day."""
+    from koschey.errors import Conflict
+
+    with services() as koschey:
+        link = koschey.setup.link()
+        base = koschey.settings.public_url.rstrip("/")
+    if link is None:
+        raise Conflict("somebody is an admin already; `koschey grant list` says who")
+    click.echo(json.dumps({"link": base + link}, indent=2) if as_json else base + link)
+
+
 def _password_from_stdin() -> str:
     return sys.stdin.readline().rstrip("\r\n")
 

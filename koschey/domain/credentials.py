@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 TOKEN_PREFIX = "koschey_"  # noqa: S105 - what secret scanners look for
 TOKEN_USER = "__token__"  # noqa: S105 - the user name that says that the password is a token
-#: Whatever looks like one of our tokens, whole or cut; logs are cleaned of it.
-TOKEN_LOOK = re.compile(r"koschey_[0-9A-Za-z]{8,}")
+#: Whatever looks like one of our tokens, whole or cut, or like a link that sets up the first admin.
+_SECRETS = re.compile(r"(koschey_)[0-9A-Za-z]{8,}|(/setup/)[0-9A-Za-z-]{8,}")
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 #: 256 bits, and 32 of a checksum, in that many digits of base 62.
 _SECRET_DIGITS, _CHECK_DIGITS = 43, 6
@@ -83,9 +83,11 @@ def token_digest(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def without_tokens(text: str) -> str:
-    """A text with everything masked that looks like one of our tokens."""
-    return TOKEN_LOOK.sub(f"{TOKEN_PREFIX}***", text) if TOKEN_PREFIX in text else text
+def without_secrets(text: str) -> str:
+    """A text with everything masked that looks like one of our own secrets."""
+    if TOKEN_PREFIX not in text and "/setup/" not in text:
+        return text
+    return _SECRETS.sub(lambda found: f"{found[1] or found[2]}***", text)
 
 
 def _checksum(secret: str) -> str:

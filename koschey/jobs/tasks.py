@@ -15,6 +15,7 @@ from koschey.jobs.schedule import Periodic
 from koschey.services.storage import sweep_spool
 
 if TYPE_CHECKING:
+    from koschey.services.attempts import Attempts
     from koschey.services.catalog import Catalog
     from koschey.services.checking import Checking
     from koschey.services.root_build import RootBuilder
@@ -45,6 +46,7 @@ IN_PROCESS = (
     Periodic("tell", 60.0),
     Periodic("sweep_spool", 600.0),
     Periodic("sweep_usage", 3600.0),
+    Periodic("sweep_sign_in", 3600.0),
 )
 #: The same for worker processes.
 IN_WORKERS = (
@@ -57,11 +59,12 @@ IN_WORKERS = (
     Periodic("tell", 60.0),
     Periodic("sweep_spool", 600.0),
     Periodic("sweep_usage", 3600.0),
+    Periodic("sweep_sign_in", 3600.0),
 )
 #: All of them for one run, each before what goes on with what it found.
 IN_ORDER = (
     "settle_policies", "refresh_stale", "release_due", "derive_work", "build_roots", "settle_asks", "tell",
-    "sweep_usage",
+    "sweep_usage", "sweep_sign_in",
     "sweep_spool",
 )  # fmt: skip
 #: What is left to each machine with web processes then: a spool folder is its own, and a root list that is
@@ -75,6 +78,7 @@ def make_tasks(
     sweeps: Sweeps,
     usage: Usage,
     roots: RootBuilder,
+    attempts: Attempts,
     store: BlobStore,
     file_deadline: float,
 ) -> dict[str, Task]:
@@ -88,6 +92,7 @@ def make_tasks(
         "build_roots": roots.build,
         "refresh_page": lambda source_id, name: catalog.refresh(source_id, NormalizedName(name)),
         "sweep_usage": usage.sweep,
+        "sweep_sign_in": attempts.sweep,
         "sweep_spool": lambda: sweep_spool(store, file_deadline),
     }
 

@@ -92,11 +92,8 @@ class Identities:
             user = tx.session.scalar(select(User).where(User.name == name).with_for_update())
             if user is None:
                 user = add_user(tx, name, None, actor=f"plugin:{plugin}", origin=plugin)
-            ids = dict(
-                tx.session.execute(
-                    select(UserGroup.name, UserGroup.id).where(UserGroup.name.in_(groups))
-                ).tuples()
-            )
+            chosen = select(UserGroup.name, UserGroup.id).where(UserGroup.name.in_(groups))
+            ids = {row.name: row.id for row in tx.session.execute(chosen)}
             mine = (Membership.user_id == user.id) & (Membership.origin == plugin)
             before = set(tx.session.scalars(select(Membership.group_id).where(mine)))
             after = set(ids.values())

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from typing import Any
 
-import flask_login
 from flask import Flask, current_app, request, session
 from flask.sessions import SecureCookieSessionInterface
-from flask_wtf.csrf import CSRFError, CSRFProtect
 
 from koschey.domain.permissions import Actor
 from koschey.errors import Forbidden
@@ -19,13 +18,7 @@ from koschey.settings import Settings
 from koschey.web.current import koschey
 
 _BEGAN = "began"
-_csrf = CSRFProtect()
-
-
-class _SessionUser(flask_login.UserMixin):  # type: ignore[misc]  # flask-login has no types
-    def __init__(self, key: str, actor: Actor) -> None:
-        self.id = key
-        self.actor = actor
+_FIELD, _HEADER = "csrf_token", "X-CSRFToken"
 
 
 class _Cookies(SecureCookieSessionInterface):
@@ -46,15 +39,9 @@ def init_app(app: Flask, settings: Settings, secret_key: str) -> None:
         SESSION_COOKIE_SAMESITE="Lax",
         PERMANENT_SESSION_LIFETIME=lifetime,
         SESSION_REFRESH_EACH_REQUEST=False,
-        WTF_CSRF_CHECK_DEFAULT=False,
         WTF_CSRF_TIME_LIMIT=int(lifetime.total_seconds()),
     )
-    _csrf.init_app(app)
-    manager = flask_login.LoginManager()
-    manager.session_protection = None  # an address changes, and a browser's name can be copied
-    manager.user_loader(_load)
-    # Not by init_app: for a cookie that we do not use it would look into the session with every request.
-    app.login_manager = manager  # type: ignore[attr-defined]
+    app.jinja_env.globals[_FIELD] = csrf_token
 
 
 def begin(actor: Actor) -> None:
@@ -64,15 +51,16 @@ def begin(actor: Actor) -> None:
         Unauthenticated: the user is gone or disabled.
     """
     key = koschey().access.session_key(actor)
+    login = _flask_login()
     session.clear()
     session.permanent = True
     session[_BEGAN] = int(time.time())
-    flask_login.login_user(_SessionUser(key, actor))
+    login.login_user(_user(key, actor))
 
 
 def end() -> None:
     """Let the browser be nobody."""
-    flask_login.logout_user()
+    _flask_login().logout_user()
     session.clear()
 
 
@@ -80,22 +68,54 @@ def session_actor() -> Actor | None:
     """Who the browser that asks is; None: it has no session, or one that has ended."""
     if current_app.config["SESSION_COOKIE_NAME"] not in request.cookies:
         return None
-    user = flask_login.current_user
-    return user.actor if isinstance(user, _SessionUser) else None
+    actor = getattr(_flask_login().current_user, "actor", None)
+    return actor if isinstance(actor, Actor) else None
+
+
+def csrf_token() -> str:
+    """What a form of ours, or a header ``X-CSRFToken``, has to bring along."""
+    from flask_wtf.csrf import generate_csrf
+
+    return str(generate_csrf())
 
 
 def guard_form() -> None:
     """Return if the request comes from a page of ours. Raises: Forbidden."""
+    from flask_wtf.csrf import ValidationError, validate_csrf
+
+    # The header first: then no body need be read.
+    token = request.headers.get(_HEADER) or request.form.get(_FIELD)
     try:
-        _csrf.protect()
-    except CSRFError as error:
-        reason = str(error.description).rstrip(".")
+        validate_csrf(token)
+    except ValidationError as error:
+        reason = str(error).rstrip(".")
         raise Forbidden("csrf", f"this form is too old, or none of ours ({reason}); load it again") from None
 
 
-def _load(key: str) -> _SessionUser | None:
+def _flask_login() -> Any:
+    # Loaded with the first browser that logs in: an index for installers alone need not carry it.
+    import flask_login
+
+    if not hasattr(current_app, "login_manager"):
+        manager = flask_login.LoginManager()
+        manager.session_protection = None  # an address changes, and a browser's name can be copied
+        manager.user_loader(_load)
+        # Not by init_app: for a cookie that we do not use it would look into the session with every request.
+        current_app.login_manager = manager  # type: ignore[attr-defined]
+    return flask_login
+
+
+def _user(key: str, actor: Actor) -> Any:
+    from flask_login import UserMixin
+
+    user = UserMixin()
+    user.id, user.actor = key, actor
+    return user
+
+
+def _load(key: str) -> Any:
     began = session.get(_BEGAN)
     if not isinstance(began, int) or time.time() - began > koschey().settings.session_hours * 3600:
         return None
     actor = koschey().access.by_session(key)
-    return None if actor is None else _SessionUser(key, actor)
+    return None if actor is None else _user(key, actor)
