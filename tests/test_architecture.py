@@ -15,8 +15,8 @@ PACKAGE = Path(koschey.__file__).parent
 #: package or module below ``koschey``; of ``jobs`` and ``jobs.tasks`` the longer name counts.
 LAYERS = (
     ("errors", "time_limit"),
-    ("domain", "failpoints", "logs", "settings", "server"),
-    ("hookspecs",),
+    ("domain", "failpoints", "settings", "server"),
+    ("hookspecs", "logs"),
     ("plugins",),
     ("stores", "upstream", "checks"),
     ("jobs",),

@@ -10,7 +10,6 @@ from koschey.domain.permissions import Actor, Kind, Scope, account_name, name_gl
 from koschey.errors import Busy, Conflict, RequestInvalid, Unauthenticated
 from koschey.hookspecs import Identity, Refusal, SignInRequest
 from koschey.plugins import PATIENCE, PluginError, first_answer
-from koschey.services.accounts import add_user
 from koschey.services.roster import Page, Roster
 from koschey.stores.database import Database
 from koschey.stores.lookup import UserLook
@@ -88,6 +87,8 @@ class Identities:
         return user, self._roster.actor(page, user).groups
 
     def _write(self, plugin: str, name: str, groups: frozenset[str]) -> None:
+        from koschey.services.accounts import add_user  # an idle worker need not carry it
+
         with self._database.transaction() as tx:
             user = tx.session.scalar(select(User).where(User.name == name).with_for_update())
             if user is None:

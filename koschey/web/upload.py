@@ -28,7 +28,7 @@ bp = Blueprint("upload", __name__)
 @bp.post("/", endpoint="root", defaults={"index": MAIN})
 @bp.post("/legacy/", endpoint="main", defaults={"index": MAIN})
 @bp.post("/<index>/legacy/")
-@requires(Permission.UPLOAD, some=True)
+@requires(Permission.UPLOAD, some=True, cookies=False)
 def upload(index: str) -> Response:
     """Take a file in; whoever may upload nothing was refused before."""
     try:
