@@ -36,6 +36,9 @@ BLIND = {
     "/healthz": "a word",
     "/readyz": "words about this process",
     "/metrics": "numbers",
+    "/login": "a form",
+    "/logout": "a redirect",
+    "/setup/<link>": "a form",
 }
 #: Routes that could show a file, with a request for a held one.
 REVEALING = {
@@ -52,7 +55,7 @@ REVEALING = {
     "/why/<project>/<version>": "/why/sample/1.0",
 }
 #: Take a form: nothing of what they say is a file.
-FORMS_TAKEN = frozenset({"/", "/theme", "/legacy/"})
+FORMS_TAKEN = frozenset({"/login", "/logout", "/setup/<link>", "/", "/theme", "/legacy/"})
 #: For those who look after the quarantine: what is hidden is what they are there for.
 FOR_REVIEWERS = "/admin"
 REVIEWERS = frozenset({Permission.AUDIT, Permission.REVIEW, Permission.ADMIN})

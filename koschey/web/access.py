@@ -20,14 +20,9 @@ from koschey.errors import Forbidden, RequestInvalid, Unauthenticated
 from koschey.services.access import Access
 from koschey.web.current import koschey
 from koschey.web.peers import sign_in_request
-from koschey.web.people import prefers_html
-from koschey.web.sessions import guard_form, session_actor
+from koschey.web.sessions import session_actor
 
 _DECLARED = "koschey_access"
-#: Methods that change something.
-WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-#: What a browser says of where a request comes from; other clients say nothing.
-_OWN_SITE = frozenset({"same-origin", "none"})
 _NO_SECRETS = re.compile(rb"koschey_[0-9A-Za-z]{8}")
 
 
@@ -46,7 +41,7 @@ class Required:
 
 @dataclass(frozen=True)
 class Public:
-    """A route that asks for nothing; ``reason`` says why. One that changes something guards its form."""
+    """A route that asks for nothing; ``reason`` says why it may."""
 
     reason: str
 
@@ -62,7 +57,8 @@ def requires[V: Callable[..., Any]](
     It is asked for the view's argument ``index`` (without one: in every index) and for its argument ``name``
     or ``project`` in whatever spelling (without one: for every name). Below the blueprint's decorator.
 
-    A route that changes something and is asked for by a session needs a CSRF token as well.
+    What changes something and is asked for by a browser needs a CSRF token as well
+    (``koschey.web.protection``).
 
     Args:
         some: it is enough to have it for some names of the index; the view asks for each that it shows.
@@ -146,7 +142,6 @@ def _authenticated() -> Actor:
     actor = access.by_headers(sign_in_request()) if access.asks_about_headers else None
     if actor is None and g.get("cookies_count", True):
         actor = session_actor()
-        g.by_session = actor is not None
     return actor or ANONYMOUS
 
 
@@ -158,12 +153,7 @@ def _guard() -> Response | None:
     declared = declaration(current_app, request.endpoint)
     if declared is None:
         raise Forbidden("nobody", f"the route {request.endpoint} does not say who may use it")
-    writes = request.method in WRITES
-    if writes and request.headers.get("Sec-Fetch-Site", "same-origin") not in _OWN_SITE:
-        raise Forbidden("csrf", "another site sent this request")
     if isinstance(declared, Public):
-        if writes:
-            guard_form()
         return None
     try:
         _enforce(declared)
@@ -171,13 +161,13 @@ def _guard() -> Response | None:
         if declared.browser and not request.headers.get("Authorization") and (to := _log_in_page()):
             return to
         raise
-    if writes and g.get("by_session"):
-        guard_form()
     return None
 
 
 def _log_in_page() -> Response | None:
     """The way to the log-in page for a browser, or a part of a page; None: whoever asks is none."""
+    from koschey.web.people import prefers_html  # it imports this module
+
     target = f"{request.script_root}/login"
     if request.headers.get("HX-Request"):
         return Response(status=HTTPStatus.UNAUTHORIZED, headers={"HX-Redirect": target})

@@ -10,6 +10,7 @@ from flask import Flask, Response, current_app, request
 from flask_wtf.csrf import CSRFError, CSRFProtect
 
 from koschey.errors import Forgery
+from koschey.web.access import Required, declaration
 from koschey.web.problems import problem_answer
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -61,6 +62,9 @@ def _refuse_forgeries() -> None:
         raise Forgery("another site's page asked for this; do it from Koschey's own pages")
     browser = came_from is not None or "Origin" in request.headers
     view = current_app.view_functions[request.endpoint]
+    declared = declaration(current_app, request.endpoint)
+    if isinstance(declared, Required) and not declared.cookies:
+        return  # no session counts there, and what Basic credentials a browser keeps is told above
     if (browser or SESSION_COOKIE in request.cookies) and not hasattr(view, _UNPROTECTED):
         csrf.protect()
 

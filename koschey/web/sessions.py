@@ -1,6 +1,6 @@
 """Sessions of people with browsers: a signed cookie that is worthless once its user is signed out.
 
-flask-login knows the user, Flask signs the cookie, Flask-WTF guards forms.
+flask-login knows the user, Flask signs the cookie.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ from flask import Flask, current_app, request, session
 from flask.sessions import SecureCookieSessionInterface
 
 from koschey.domain.permissions import Actor
-from koschey.errors import Forbidden
 from koschey.settings import Settings
 from koschey.web.current import koschey
 
 _BEGAN = "began"
-_FIELD, _HEADER = "csrf_token", "X-CSRFToken"
 
 
 class _Cookies(SecureCookieSessionInterface):
@@ -29,19 +27,11 @@ class _Cookies(SecureCookieSessionInterface):
 
 
 def init_app(app: Flask, settings: Settings, secret_key: str) -> None:
-    """Set up sessions and the guard of forms."""
+    """Set up sessions, with the cookie of ``koschey.web.protection``."""
     app.secret_key = secret_key
     app.session_interface = _Cookies()
     lifetime = timedelta(hours=settings.session_hours)
-    app.config.update(
-        SESSION_COOKIE_NAME="koschey_session",
-        SESSION_COOKIE_HTTPONLY=True,
-        SESSION_COOKIE_SAMESITE="Lax",
-        PERMANENT_SESSION_LIFETIME=lifetime,
-        SESSION_REFRESH_EACH_REQUEST=False,
-        WTF_CSRF_TIME_LIMIT=int(lifetime.total_seconds()),
-    )
-    app.jinja_env.globals[_FIELD] = csrf_token
+    app.config.update(PERMANENT_SESSION_LIFETIME=lifetime, SESSION_REFRESH_EACH_REQUEST=False)
 
 
 def begin(actor: Actor) -> None:
@@ -70,26 +60,6 @@ def session_actor() -> Actor | None:
         return None
     actor = getattr(_flask_login().current_user, "actor", None)
     return actor if isinstance(actor, Actor) else None
-
-
-def csrf_token() -> str:
-    """What a form of ours, or a header ``X-CSRFToken``, has to bring along."""
-    from flask_wtf.csrf import generate_csrf
-
-    return str(generate_csrf())
-
-
-def guard_form() -> None:
-    """Return if the request comes from a page of ours. Raises: Forbidden."""
-    from flask_wtf.csrf import ValidationError, validate_csrf
-
-    # The header first: then no body need be read.
-    token = request.headers.get(_HEADER) or request.form.get(_FIELD)
-    try:
-        validate_csrf(token)
-    except ValidationError as error:
-        reason = str(error).rstrip(".")
-        raise Forbidden("csrf", f"this form is too old, or none of ours ({reason}); load it again") from None
 
 
 def _flask_login() -> Any:

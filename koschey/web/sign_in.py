@@ -64,7 +64,7 @@ def log_out() -> Response:
 def set_up(link: str) -> Response:
     """The form that makes the first admin."""
     koschey().setup.check(link)
-    return html_page("setup.html", forms=True, problem="", username="")
+    return html_page("setup.html", problem="", username="")
 
 
 @bp.post("/setup/<link>")
@@ -77,7 +77,7 @@ def make_admin(link: str) -> Response:
             raise RequestInvalid("the two passwords are not the same")
         koschey().setup.redeem(link, username, password)
     except (RequestInvalid, Conflict) as error:
-        answer = html_page("setup.html", forms=True, problem=str(error), username=username)
+        answer = html_page("setup.html", problem=str(error), username=username)
         answer.status_code = HTTPStatus.BAD_REQUEST
         return answer
     sessions.begin(koschey().access.log_in(username, password, sign_in_request()))
@@ -123,7 +123,6 @@ def _form(problem: KoscheyError | None = None, username: str = "") -> Response:
     onward = own_path(request.values.get("next", "")) or ""
     answer = html_page(
         "login.html",
-        forms=True,
         pages=pages,
         problem="" if problem is None else str(problem),
         username=username,

@@ -36,7 +36,6 @@ RARE = {
     "argon2",
     "boto3",
     "flask_login",
-    "flask_wtf",
     "koschey.services.accounts",
     "koschey.services.audit",
     "koschey.services.closure",
