@@ -10,7 +10,7 @@ from packaging.version import InvalidVersion, Version
 
 from koschey.domain.checks import outcomes
 from koschey.domain.decisions import Decision, Kind
-from koschey.domain.explanation import days, instant, iso, sentence
+from koschey.domain.explanation import days, instant, iso, named_checks, sentence
 from koschey.domain.page import Microseconds
 from koschey.domain.policy import DAY, Clock, Effect, Policy
 from koschey.domain.quarantine import (
@@ -101,7 +101,7 @@ def file_words(
 
 
 def _ending(verdict: Verdict, waits_for: tuple[str, ...]) -> str:
-    checks = f"{'check' if len(waits_for) == 1 else 'checks'} {', '.join(waits_for)}"
+    checks = named_checks(waits_for)
     if verdict.until is not None:
         end = f"by itself on {instant(verdict.until)}"
         return f"{end}, if it has passed the {checks} by then" if waits_for else end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from koschey.domain.decisions import Decision
@@ -25,10 +26,10 @@ def sentence(verdict: Verdict, policy: Policy, now: Microseconds) -> str:
         return str(verdict.withdrawal)
     if verdict.rule is Rule.FAILED_CHECK:
         if verdict.undone:
-            return f"held for review: {_named(verdict.checks)} could not be done"
-        return f"held for review: failed {_named(verdict.checks)}"
+            return f"held for review: {named_checks(verdict.checks)} could not be done"
+        return f"held for review: failed {named_checks(verdict.checks)}"
     if verdict.rule is Rule.MISSING_CHECK:
-        return f"held until it is checked: {_named(verdict.checks)} not passed yet"
+        return f"held until it is checked: {named_checks(verdict.checks)} not passed yet"
     if verdict.rule is Rule.HOLD:
         return f"held {_end(verdict.until, now)} by {_said(verdict.decision)}"
     assert verdict.start is not None
@@ -52,7 +53,7 @@ _MARKS = {
 }
 
 
-def _named(checks: tuple[str, ...]) -> str:
+def named_checks(checks: Sequence[str]) -> str:
     """So many that a line of a log is still read; the explanation has them all."""
     if len(checks) > _CHECKS_NAMED + 1:
         return f"checks {', '.join(checks[:_CHECKS_NAMED])} and {len(checks) - _CHECKS_NAMED} more"

@@ -29,7 +29,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 #: ``/packages/<2>/<2>/<60 hex>/<filename>``: a path that is ours as well when an upstream has it.
 _CANONICAL_FOLDER = re.compile(r"/packages/[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60}/")
 _BEFORE_NAME = len("/packages/") + len("xx/xx/") + 60 + len("/")
-_CAME_BACK = "the project was deleted upstream and came back with other files only: whose is it now?"
+_CAME_BACK = "the project was deleted upstream and came back without its files: whose is it now?"
 #: An empty page after at least so many files is not believed.
 _MANY = 5
 
@@ -154,8 +154,8 @@ class Recorder:
         return Look.CHANGED if self._changed else Look.UNCHANGED
 
     def _end_trust(self, page: UpstreamPage, stored: Container[str]) -> None:
-        """A deleted name that comes back without a file of before may be somebody else's by now."""
-        if page.files and not any(file.filename in stored for file in page.files):
+        """A deleted name that comes back without any file of before may be somebody else's by now."""
+        if not any(file.filename in stored for file in page.files):
             trust = (DecisionRow.name == self._name) & (DecisionRow.kind == Kind.TRUST)
             of_here = DecisionRow.source.is_(None) | (DecisionRow.source == self._source.name)
             take_back(self._tx, trust & of_here, self._actor, _CAME_BACK)

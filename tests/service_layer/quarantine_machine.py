@@ -46,9 +46,12 @@ class Model:
     missing_since: int | None = None
     taken_back: bool = False
     """Whether the upstream deleted or quarantined the project."""
+    deleted: bool = False
 
     def page(self, at: int, listed: dict[str, tuple[str, str, int | None]], *, quarantined: bool) -> None:
         """The upstream's page was looked at: version, sha256 and claimed time by filename."""
+        if self.deleted and not self.files.keys() & listed.keys():
+            self._end_trust(at)
         for filename, (version, sha256, claimed) in listed.items():
             known = self.files.get(filename)
             if known is None:
@@ -61,15 +64,20 @@ class Model:
         if not quarantined:
             for file in self.files.values():
                 file.withdrawn = file.withdrawn or file.filename not in listed
-        self.taken_back = quarantined
+        self.taken_back, self.deleted = quarantined, False
         self.looked_at, self.missing_since = at, None
 
     def missing(self, at: int) -> None:
         """The upstream said 404; once is no deletion, and twice within ten seconds neither."""
         if self.missing_since is not None and at - self.missing_since >= 10_000_000:
-            self.taken_back = True
+            self.taken_back = self.deleted = True
         self.missing_since = self.missing_since or at
         self.looked_at = at
+
+    def _end_trust(self, at: int) -> None:
+        """The name may be somebody else's by now."""
+        trusts = [made for made, _ in self.said if made.kind is Kind.TRUST]
+        self.said += [(Made(id=0, kind=Kind.REVERT, project=None, reverts=m.id), at) for m in trusts]
 
     def state(self, index: str, file: ModelFile, now: int) -> State:
         """What a person would say who has read the rules."""

@@ -104,7 +104,7 @@ def test_what_waits_for_checks_only_says_for_which(held: Deployment) -> None:
     file = shown.files[0]
     assert file.rule.value == "missing-check"
     assert file.clears_at is None
-    assert file.ends == f"when it has passed the checks {', '.join(file.waits_for)}"
+    assert file.ends == f"when it has passed the checks {', '.join(file.waits_for[:3])} and 10 more"
     assert file.sentence.startswith(f"held until it is checked: checks {', '.join(file.waits_for[:3])} and ")
 
 
