@@ -43,7 +43,7 @@ def scope_of(name: str, version: str | None, filename: str | None, index: str | 
     """The scope that somebody names in any spelling. Raises: RequestInvalid."""
     project = normalize(name)
     if version is not None:
-        version = version.strip()
+        spelled = version = version.strip()
         if not version or len(version) > _MAX_VERSION or not version.isprintable() or " " in version:
             raise RequestInvalid(f"not a version: {version!r}")
         version = canonical(version)
@@ -52,7 +52,7 @@ def scope_of(name: str, version: str | None, filename: str | None, index: str | 
             raise RequestInvalid(f"not a filename: {filename!r}")
         stated = version_of(project, filename)
         if version is not None and stated is not None and canonical(stated) != version:
-            raise RequestInvalid(f"{filename} is a file of version {stated}, not of {version}")
+            raise RequestInvalid(f"{filename} is a file of version {stated}, not of {spelled}")
     return Scope(project, version, filename, index)
 
 
