@@ -21,9 +21,10 @@ from koschey.jobs.queue import Queue, Task, ThreadQueue
 from koschey.jobs.rq_queue import RqQueue
 from koschey.jobs.schedule import LOCK, Schedule
 from koschey.services.access import Access
+from koschey.services.admission import Admission
 from koschey.services.arrivals import Arrivals
 from koschey.services.attempts import Attempts
-from koschey.services.catalog import Catalog, Freshness
+from koschey.services.catalog import Catalog
 from koschey.services.checking import Checking
 from koschey.services.configuration import Configuration
 from koschey.services.contents import StoredFiles
@@ -45,6 +46,7 @@ from koschey.services.root_files import RootFiles
 from koschey.services.root_list import RootList
 from koschey.services.roster import Roster
 from koschey.services.settling import Settling
+from koschey.services.standing import Freshness, may_ask
 from koschey.services.subjects import Subjects
 from koschey.services.sweeps import Sweeps
 from koschey.services.token_uses import TokenUses
@@ -232,6 +234,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
     session = functools.cache(lambda: _session(settings, hooks))
     client = UpstreamClient(
         session,
+        may_ask=lambda upstream, name: may_ask(lookup, configuration, upstream, name),
         max_page_bytes=settings.max_page_bytes,
         max_document_bytes=settings.max_metadata_bytes,
     )
@@ -252,10 +255,18 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         lookup,
         client,
         flights,
+        configuration,
         Arrivals(configuration, holds),
         lambda: queue.submit("derive_work"),
         page_deadline=settings.page_deadline,
         negative_names=settings.negative_names,
+    )
+    admission = Admission(
+        lookup,
+        configuration,
+        mirror,
+        negative_seconds=settings.negative_seconds,
+        deadline=settings.page_deadline,
     )
     page_cache = PageCache(settings.page_cache_bytes)
     catalog = Catalog(
@@ -353,6 +364,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         token_uses=token_uses,
         gate=gate,
         holds=holds,
+        admission=admission,
         catalog=catalog,
         root_list=RootList(database, configuration, page_cache, roots, root_files),
         page_cache=page_cache,

@@ -118,6 +118,22 @@ class Forgery(KoscheyError):
     """A browser's request that changes something did not come from a form of this session."""
 
 
+class NameTaken(UploadForbidden):
+    """A name exists outside, and nobody claimed it: the company's own project may not have it yet.
+
+    ``name`` is normalised, ``where`` names the upstream that has it.
+    """
+
+    def __init__(self, name: str, where: str) -> None:
+        self.name = name
+        self.where = where
+        super().__init__(
+            "name-taken",
+            f"{name} exists outside (in {where}); an administrator can claim the name: "
+            f"koschey project claim {name} --reason ...",
+        )
+
+
 class FileHidden(KoscheyError):
     """A file exists and is not visible.
 
@@ -183,6 +199,34 @@ class UpstreamTimeout(UpstreamError):
 
 class UpstreamRefused(UpstreamError):
     """Our own policy forbids this connection: scheme, address range, redirect, or a plug-in's word."""
+
+
+class NameOwned(UpstreamRefused):
+    """An upstream was about to be asked for a name that is the company's own (HARDENING invariant 4).
+
+    It was not. ``name`` is normalised.
+    """
+
+    def __init__(self, upstream: str, name: str) -> None:
+        self.name = name
+        super().__init__(upstream, f"{name} is one of the company's own names, which are never asked outside")
+
+
+class NameUnsettled(KoscheyError):
+    """It cannot be told now whether a name exists outside, so that nobody may take it yet.
+
+    ``name`` is normalised, ``problem`` says which upstream did not answer, ``retry_after`` is in seconds.
+    """
+
+    def __init__(self, name: str, problem: str, retry_after: float = 5.0) -> None:
+        self.name = name
+        self.problem = problem
+        self.retry_after = retry_after
+        self.code = "name-unsettled"
+        super().__init__(
+            f"whether {name} exists outside cannot be told now ({problem}); try again, or have an "
+            f"administrator reserve or claim the name: koschey project claim {name} --reason ..."
+        )
 
 
 class UpstreamInvalid(UpstreamError):

@@ -97,9 +97,9 @@ def held(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     asked: list[str] = []
     judge = Gate.judge
 
-    def counting(self: Gate, index: Any, name: str, project: Any) -> Judge:
+    def counting(self: Gate, index: Any, name: str, project: Any, *, quarantined: bool = False) -> Judge:
         asked.append(name)
-        return judge(self, index, name, project)
+        return judge(self, index, name, project, quarantined=quarantined)
 
     with pytest.MonkeyPatch.context() as patch, FakeUpstream() as upstream:
         patch.setattr(Gate, "judge", counting)

@@ -1,9 +1,10 @@
-"""``koschey project``: which projects skip the hold."""
+"""``koschey project``: whose names are, and which projects skip the hold."""
 
 from __future__ import annotations
 
 import click
 
+from koschey.cli import names
 from koschey.cli.deciding import expires_option, index_option, print_outcome, reason_option
 from koschey.cli.running import actor, data_option, json_option, services
 from koschey.cli.times import ahead
@@ -11,7 +12,11 @@ from koschey.cli.times import ahead
 
 @click.group()
 def project() -> None:
-    """Projects that skip the hold."""
+    """Whose names are, and projects that skip the hold."""
+
+
+for command in names.COMMANDS:
+    project.add_command(command)
 
 
 @project.command()

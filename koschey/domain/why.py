@@ -124,6 +124,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     sentence: str
     source: str
     hosted: bool
+    merged: str | None
+    """The upstream whose files stand beside the company's own, by a person's word."""
     status: str
     """PEP 792."""
     status_reason: str | None

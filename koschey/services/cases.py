@@ -28,6 +28,7 @@ _IDS_AT_ONCE = 500
 
 
 class _ProjectRow(NamedTuple):
+    id: int
     source_id: int
     state: str
     status: str
@@ -50,6 +51,8 @@ class _FileRow(NamedTuple):
     requires_python: str | None
     yanked: bool
     yanked_reason: str | None
+    project_id: int
+    deleted_at: int | None
 
 
 Judged = tuple[_FileRow, Verdict]
@@ -64,7 +67,11 @@ class Case:
     index: IndexConfig
     source: SourceConfig
     project: _ProjectRow
+    """The hosted one of a merged name."""
     judge: Judge
+    """Of what comes from outside, where the name has that; no other file can be held."""
+    merged: SourceConfig | None
+    """The upstream whose files stand beside the hosted ones."""
     at: Microseconds
     releases: Mapping[str | None, Sequence[Judged]]
     """By version, newest first, those of no version last; of each the hidden files first."""
@@ -95,24 +102,40 @@ class Cases:
         Raises:
             NotFound, UpstreamError, Busy: as its page.
         """
-        index, owner = self._catalog.owner(index_name, name)
+        index, stands = self._catalog.stands(index_name, name)
+        if stands.owner is None:
+            raise NotFound("project", name)
+        ids = [part.project_id for part in stands.parts]
         at = now()
         with self._database.reading() as session:
             columns = [getattr(Project, column) for column in _ProjectRow._fields]
-            found = session.execute(select(*columns).where(Project.id == owner.project_id)).one_or_none()
-            if found is None:
+            found = {row.id: row for row in session.execute(select(*columns).where(Project.id.in_(ids)))}
+            if not all(project_id in found for project_id in ids):
                 raise NotFound("project", name)
-            project = _ProjectRow._make(found)
+            projects = [_ProjectRow._make(found[project_id]) for project_id in ids]
             files = [getattr(File, column) for column in _FileRow._fields]
-            rows = session.execute(
-                select(*files).where(File.project_id == owner.project_id).order_by(File.id)
-            ).all()
+            rows = session.execute(select(*files).where(File.project_id.in_(ids)).order_by(File.id)).all()
             decisions = session.execute(_DECISIONS, {"name": name}).all()
-        source = next(source for source in index.sources if source.id == project.source_id)
-        judge = self._gate.judge(index, name, project)
-        judged = [(file, judge.verdict(file, at)) for file in map(_FileRow._make, rows)]
+        quarantined = projects[0].status == "quarantined"
+        judges = {
+            project.id: self._gate.judge(index, name, project, quarantined=quarantined)
+            for project in projects
+        }
+        judged = [
+            (file, judges[file.project_id].verdict(file, at))
+            for file in _shown(ids, map(_FileRow._make, rows))
+        ]
+        sources = [next(s for s in index.sources if s.id == project.source_id) for project in projects]
         return Case(
-            name, index, source, project, judge, at, _releases(judged), _said(decisions, index, source, at)
+            name=name,
+            index=index,
+            source=sources[0],
+            project=projects[0],
+            judge=judges[ids[-1]],
+            merged=sources[1] if len(sources) > 1 else None,
+            at=at,
+            releases=_releases(judged),
+            decisions=_said(decisions, index, sources[-1], at),
         )
 
     def answers(self, file_ids: Sequence[int]) -> Mapping[int, dict[str, tuple[str, str, int]]]:
@@ -123,6 +146,19 @@ class Cases:
                 for row in _latest(session, file_ids[start : start + _IDS_AT_ONCE]):
                     answers[row.file_id][row.check] = (row.outcome, row.reason, row.at)
         return answers
+
+
+def _shown(project_ids: Sequence[int], files: Iterable[_FileRow]) -> list[_FileRow]:
+    """The files of a name's projects: of two of one filename the first project's."""
+    by_project: dict[int, list[_FileRow]] = defaultdict(list)
+    for file in files:
+        by_project[file.project_id].append(file)
+    named: set[str] = set()
+    found = []
+    for project_id in project_ids:
+        found += [f for f in by_project[project_id] if f.filename not in named and f.deleted_at is None]
+        named.update(file.filename for file in by_project[project_id])
+    return found
 
 
 def _latest(session: Session, file_ids: Sequence[int]) -> Iterable[Any]:

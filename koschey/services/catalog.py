@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
 import structlog
 
@@ -12,41 +12,21 @@ from koschey.domain.names import NormalizedName
 from koschey.domain.negotiation import Representation
 from koschey.domain.page import ListedFile, ProjectPage, offers_metadata
 from koschey.domain.simple_api import render_project
-from koschey.errors import Busy, NotFound, StoreUnavailable, UpstreamError
+from koschey.errors import Busy, NameOwned, NotFound, StoreUnavailable, UpstreamError
 from koschey.services.configuration import Configuration, IndexConfig, SourceConfig
 from koschey.services.gate import Gate
-from koschey.services.mirror import CONFIRM_SECONDS, Mirror
+from koschey.services.mirror import Mirror
 from koschey.services.outages import Outages
 from koschey.services.pages import CONTENT_TYPES, PageCache, ReadyPage, ready
+from koschey.services.standing import Freshness, Standing, standing
 from koschey.stores.database import now
-from koschey.stores.lookup import Lookup, NameLook, PageRow, ProjectLook
-from koschey.stores.models import ProjectState, SourceKind
+from koschey.stores.lookup import FileLook, Lookup, NameLook, PageProject, PageRow, ProjectLook
+from koschey.stores.models import ProjectState
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Why a look could not be made or recorded; a full disk must not take a stored page away either.
 _NO_LOOK = (UpstreamError, Busy, StoreUnavailable)
-
-
-@dataclass(frozen=True)
-class Freshness:
-    """Ages, in seconds, at which something is done about what is stored."""
-
-    stale_seconds: float
-    negative_seconds: float
-    refresh_deadline: float
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Where a name stands in an index by what is stored."""
-
-    owner: ProjectLook | None
-    """The name in the first source that has it."""
-    ask: tuple[SourceConfig, ...] = ()
-    """Sources to ask before anything is answered, in order."""
-    behind: tuple[SourceConfig, ...] = ()
-    """Sources to ask behind the answer."""
 
 
 class Catalog:
@@ -88,16 +68,13 @@ class Catalog:
             NotFound: no such index, or every source says that it has no such project.
             UpstreamError, Busy: nothing is stored and a source could not be asked.
         """
-        index, standing = self._standing(index_name, name)
-        if standing.ask:
-            standing = self._asked(index, name, standing)
-        if standing.owner is None:
+        index, stands = self._due(index_name, name)
+        if not stands.known:
             raise NotFound("project", name)
-        self._submit(standing, name)
-        owner = standing.owner
-        key = _page_key(index, owner, representation, encoding, base_url)
+        self._submit(stands, name)
+        key = _page_key(index, stands, name, representation, encoding, base_url)
         return self._cache.get_or_make(
-            key, lambda: self._made(index, owner, name, representation, encoding, base_url)
+            key, lambda: self._made(index, stands, name, representation, encoding, base_url)
         )
 
     def ready_project_page(
@@ -115,47 +92,69 @@ class Catalog:
             look: what ``look`` has just said of the name.
         """
         index = self._configuration.index(index_name, look.configuration)
-        standing = _standing(index, look, self._freshness)
-        if standing.owner is None or standing.ask:
+        stands = standing(index, look, name, self._freshness)
+        if not stands.known or stands.ask:
             return None
-        page = self._cache.get(_page_key(index, standing.owner, representation, encoding, base_url))
+        page = self._cache.get(_page_key(index, stands, name, representation, encoding, base_url))
         if page is not None:
-            self._submit(standing, name)
+            self._submit(stands, name)
         return page
 
     def look(self, name: str) -> NameLook:
         """The one look at a name that a ready-made answer needs, with the configuration's number."""
         return self._lookup.name(name)
 
-    def owning(self, index_name: str, name: str, project_id: int) -> IndexConfig | None:
-        """The index, if that project is the one that has the name in it, by what is stored.
+    def having(self, index_name: str, file: FileLook) -> tuple[IndexConfig, bool] | None:
+        """The index, if the file's project is one that has the name in it, by what is stored.
+
+        Returns:
+            None for a file of another source's namesake, or one that a hosted file of its name stands for;
+            else the index, and whether the hosted project that the file's is merged with is quarantined.
 
         Raises:
             NotFound: no such index.
         """
-        index, standing = self._standing(index_name, name)
-        return index if standing.owner is not None and standing.owner.project_id == project_id else None
+        index, stands = self._standing(index_name, file.name)
+        place = next((p for p, part in enumerate(stands.parts) if part.project_id == file.project_id), None)
+        if place is None:
+            return None
+        if place == 0:
+            return index, False
+        first = stands.parts[0]
+        same = self._lookup.files_named(file.name, file.filename)
+        if any(other.project_id == first.project_id for other in same):
+            return None
+        project = self._lookup.project(first.project_id)
+        return index, project.status == "quarantined"
 
-    def owner(self, index_name: str, name: NormalizedName) -> tuple[IndexConfig, ProjectLook]:
-        """The project that has a name in an index, looked for outside first where that is due.
+    def stands(self, index_name: str, name: NormalizedName) -> tuple[IndexConfig, Standing]:
+        """Whose a name is in an index, looked for outside first where that is due.
 
         Raises:
             NotFound, UpstreamError, Busy: as ``project_page``.
         """
-        index, standing = self._standing(index_name, name)
-        if standing.ask:
-            standing = self._asked(index, name, standing)
-        if standing.owner is None:
+        index, stands = self._due(index_name, name)
+        if not stands.known:
             raise NotFound("project", name)
-        self._submit(standing, name)
-        return index, standing.owner
+        self._submit(stands, name)
+        return index, stands
 
     def _standing(self, index_name: str, name: str) -> tuple[IndexConfig, Standing]:
         look = self._lookup.name(name)
         index = self._configuration.index(index_name, look.configuration)
-        return index, _standing(index, look, self._freshness)
+        return index, standing(index, look, name, self._freshness)
 
-    def _asked(self, index: IndexConfig, name: NormalizedName, standing: Standing) -> Standing:
+    def _due(self, index_name: str, name: NormalizedName) -> tuple[IndexConfig, Standing]:
+        """Where a name stands once everything that is due was asked."""
+        index, stands = self._standing(index_name, name)
+        if not stands.ask:
+            return index, stands
+        try:
+            return index, self._asked(index, name, stands)
+        except NameOwned:  # since it was looked up; this time nobody is asked
+            return self._standing(index_name, name)
+
+    def _asked(self, index: IndexConfig, name: NormalizedName, stands: Standing) -> Standing:
         """Have the mirror look at what is due, one source after the other until one owns the name.
 
         With a stored page, an upstream's failure leaves that; without one it is the answer. A 404 that no
@@ -163,29 +162,32 @@ class Catalog:
         a name because one before it is silent.
         """
         look = self._lookup.name(name)
-        for source in standing.ask:
+        for source in stands.ask:
             known = look.projects.get(source.id)
-            fallback = known is not None and standing.owner is not None
+            fallback = known is not None and stands.owner is not None
             if fallback and self._outages.lasting(source.id, name):
                 continue
             deadline = self._freshness.refresh_deadline if fallback else None
             try:
                 self._look(source, name, known, deadline)
-            except _NO_LOOK:
-                if not fallback:
+            except _NO_LOOK as error:
+                if not fallback or isinstance(error, NameOwned):
                     raise
                 continue
             look = self._lookup.name(name)
             found = look.projects.get(source.id)
             if found is not None and found.state != ProjectState.ABSENT:
                 break
-        return Standing(_standing(index, look, self._freshness).owner)
+        index = self._configuration.index(index.name, look.configuration)
+        return replace(standing(index, look, name, self._freshness), ask=(), behind=())
 
     def _look(
         self, source: SourceConfig, name: NormalizedName, known: ProjectLook | None, deadline: float | None
     ) -> None:
         try:
             self._mirror.look(source, name, seen=known.looked_at if known else None, deadline=deadline)
+        except NameOwned:
+            raise
         except _NO_LOOK as error:
             self._outages.failed(source.id, name)
             if known is not None:
@@ -193,27 +195,27 @@ class Catalog:
             raise
         self._outages.worked(source.id)
 
-    def _submit(self, standing: Standing, name: str) -> None:
-        for source in standing.behind:
+    def _submit(self, stands: Standing, name: str) -> None:
+        for source in stands.behind:
             if not self._outages.lasting(source.id, name):
                 self._refresh_behind(source.id, name)
 
     def refresh(self, source_id: int, name: NormalizedName) -> None:
         """Look at a page behind an answer; a failure is logged and leaves what is stored."""
         known = self._lookup.name(name).projects.get(source_id)
-        with contextlib.suppress(*_NO_LOOK):
+        with contextlib.suppress(*_NO_LOOK):  # a name that became the company's own meanwhile is one, too
             self._look(self._configuration.source(source_id), name, known, None)
 
     def _made(
         self,
         index: IndexConfig,
-        owner: ProjectLook,
+        stands: Standing,
         name: str,
         representation: Representation,
         encoding: str,
         base_url: str,
     ) -> ReadyPage:
-        page, until = self.load(index, owner, name)
+        page, until = self.load(index, stands, name)
         body = render_project(page, representation, base_url)
         return ready(
             body,
@@ -223,97 +225,75 @@ class Catalog:
             until=until,
         )
 
-    def load(self, index: IndexConfig, owner: ProjectLook, name: str) -> tuple[ProjectPage, int | None]:
+    def load(self, index: IndexConfig, stands: Standing, name: str) -> tuple[ProjectPage, int | None]:
         """The frozen page, and when one of its verdicts changes by itself.
 
-        It has the stored files of which the gate says that they are visible.
+        It has the stored files of which the gate says that they are visible; of two files of one name the
+        first part's, even if that is deleted.
         """
         at = now()
-        project, rows = self._lookup.page(owner.project_id)
-        judge = self._gate.judge(index, name, project)
         until: int | None = None
-        files = []
-        for row in map(PageRow._make, rows):
-            verdict = judge.verdict(row, at)
-            if verdict.until is not None and (until is None or verdict.until < until):
-                until = verdict.until
-            if not verdict.visible:
-                continue
-            files.append(
-                ListedFile(
-                    filename=row.filename,
-                    path=row.path,
-                    version=row.version,
-                    sha256=row.sha256,
-                    size=row.size,
-                    upload_time=row.upload_time,
-                    requires_python=row.requires_python,
-                    yanked=row.yanked_reason or bool(row.yanked),
-                    core_metadata=offers_metadata(row.filename, row.metadata_advertised)
-                    and (row.metadata_sha256 or bool(row.metadata_advertised)),
-                    provenance=row.provenance_url is not None or row.provenance_sha256 is not None,
-                )
-            )
+        files: list[ListedFile] = []
+        named: set[str] = set()
+        first: PageProject | None = None
+        serial = 0 if stands.parts else stands.serial
+        total = 0
+        for part in stands.parts:
+            project, rows = self._lookup.page(part.project_id)
+            first, serial = first or project, max(serial, project.serial)
+            judge = self._gate.judge(index, name, project, quarantined=first.status == "quarantined")
+            for row in map(PageRow._make, rows):
+                if row.filename in named or row.deleted_at is not None:
+                    continue
+                total += 1
+                verdict = judge.verdict(row, at)
+                if verdict.until is not None and (until is None or verdict.until < until):
+                    until = verdict.until
+                if verdict.visible:
+                    files.append(_listed(row))
+            if len(stands.parts) > 1:
+                named.update(row[0] for row in rows)
         page = ProjectPage(
             name=name,
-            serial=project.serial,
+            serial=serial,
             files=tuple(files),
-            status=project.status,
-            status_reason=project.status_reason,
-            hidden=len(rows) - len(files),
+            status=first.status if first else "active",
+            status_reason=first.status_reason if first else None,
+            hidden=total - len(files),
         )
         return page, until
 
 
+def _listed(row: PageRow) -> ListedFile:
+    return ListedFile(
+        filename=row.filename,
+        path=row.path,
+        version=row.version,
+        sha256=row.sha256,
+        size=row.size,
+        upload_time=row.upload_time,
+        requires_python=row.requires_python,
+        yanked=row.yanked_reason or bool(row.yanked),
+        core_metadata=offers_metadata(row.filename, row.metadata_advertised)
+        and (row.metadata_sha256 or bool(row.metadata_advertised)),
+        provenance=row.provenance_url is not None or row.provenance_sha256 is not None,
+    )
+
+
 def _page_key(
-    index: IndexConfig, owner: ProjectLook, representation: Representation, encoding: str, base_url: str
+    index: IndexConfig,
+    stands: Standing,
+    name: str,
+    representation: Representation,
+    encoding: str,
+    base_url: str,
 ) -> tuple[object, ...]:
     """What a rendered page hangs on, besides time."""
     return (
-        owner.project_id,
-        owner.serial,
+        stands.mark(name),
         index.id,
         index.policy_version,
         representation,
         encoding,
         base_url,
     )
-
-
-def _standing(index: IndexConfig, look: NameLook, freshness: Freshness) -> Standing:
-    """Sources are taken in order; the first that has the name owns it, whatever comes behind."""
-    at = now()
-    ask: list[SourceConfig] = []
-    behind: list[SourceConfig] = []
-    for source in index.sources:
-        known = look.projects.get(source.id)
-        if source.kind is SourceKind.HOSTED:
-            if known is not None and known.state == ProjectState.PRESENT:
-                return Standing(known)
-            continue
-        if known is None:
-            ask.append(source)
-            continue
-        age = (at - (known.looked_at or 0)) / 1e6
-        if known.state == ProjectState.ABSENT:
-            if age > freshness.negative_seconds:
-                ask.append(source)
-            continue
-        refresh_seconds = source.refresh_seconds
-        if known.missing_since is not None:
-            refresh_seconds = min(refresh_seconds, CONFIRM_SECONDS)
-        if age > max(freshness.stale_seconds, refresh_seconds):
-            ask.append(source)
-        elif age > refresh_seconds:
-            behind.append(source)
-        return _with_owner(known, ask, behind, look)
-    return Standing(None, tuple(ask))
-
-
-def _with_owner(
-    owner: ProjectLook, ask: list[SourceConfig], behind: list[SourceConfig], look: NameLook
-) -> Standing:
-    """An earlier source whose remembered 404 ran out is asked behind the answer, a new one before it."""
-    first = [s for s in ask if s.id == owner.source_id or s.id not in look.projects]
-    later = [s for s in ask if s not in first]
-    return Standing(owner, tuple(first), (*later, *behind))

@@ -122,6 +122,9 @@ class Checking:
         look = self._lookup.file(file_id)
         if look is None:
             return
+        if look.stored_at is None and not self._may_ask(look):
+            self._put_off(file_id, now() + _pause(_LONG_PAUSES, len(_LONG_PAUSES)))
+            return
         try:
             look = self._files.stored(look)
         except (UpstreamInvalid, DigestMismatch) as error:
@@ -145,6 +148,13 @@ class Checking:
             tx.connection.execute(
                 update(File).where(File.id == file_id, File.due_at.is_not(None)).values(due_at=due_at)
             )
+
+    def _may_ask(self, look: FileLook) -> bool:
+        """Whether the file's name may go outside; it is due again when that is said."""
+        named = self._lookup.name(look.name)
+        return self._configuration.may_ask(
+            look.source_id, look.name, named.projects, number=named.configuration
+        )
 
     def _policies(self, look: FileLook) -> list[Policy]:
         """Of the indexes that have the file's source."""

@@ -22,7 +22,7 @@ from koschey.errors import Conflict, NotFound
 from koschey.services.approval import refuse_rejected
 from koschey.services.configuration import MAIN, Configuration, IndexConfig
 from koschey.services.gate import Judge
-from koschey.services.known import KnownFile, decisions_about, files_of, judge, owner, projects_named
+from koschey.services.known import KnownFile, decisions_about, files_of, judge, owners, projects_named, shown
 from koschey.services.plan import Needed, Plan, PlannedFile, Unsatisfied
 from koschey.services.requirements import Requirements
 from koschey.services.scope import near, scope_of
@@ -245,17 +245,24 @@ class _Walk:
         return self._projects[name]
 
     def _read(self, connection: Connection, name: str) -> tuple[Judge | None, list[_Release]]:
-        project = owner(self._index, projects_named(connection, [name]))
-        if project is None:
+        parts = owners(self._index, projects_named(connection, [name]))
+        if not parts:
             return None, []
-        judging = judge(self._index, project, decisions_about(connection, [name] if project.decided else []))
+        decided = any(project.decided for project in parts)
+        decisions = decisions_about(connection, [name] if decided else [])
+        quarantined = parts[0].status == "quarantined"
+        judges = {
+            project.id: judge(self._index, project, decisions, quarantined=quarantined) for project in parts
+        }
+        files = files_of(connection, list(judges))
         releases: dict[Version, _Release] = {}
-        for file in files_of(connection, [project.id])[project.id]:
+        for project, file in shown([(project, files[project.id]) for project in parts]):
             parsed = _parsed(file.version)
             if parsed is not None and file.version is not None:
                 release = releases.setdefault(parsed, _Release(parsed, file.version))
-                release.files.append((file, judging.verdict(file, self._at)))
-        return judging, list(releases.values())
+                release.files.append((file, judges[project.id].verdict(file, self._at)))
+        # The last part is the upstream's where there is one: what is held, its policy holds.
+        return judges[parts[-1].id], list(releases.values())
 
 
 def _parsed(version: str | None) -> Version | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -12,10 +12,20 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from koschey.domain.decisions import Decision, Kind
+from koschey.domain.ownership import UNOWNED, NameRule, Outside, Ownership, RuleKind
 from koschey.domain.policy import UNHELD, Clock, Effect, Policy, PolicyRule, policy_for
 from koschey.errors import NotFound
 from koschey.stores.database import CONFIGURATION, Database
-from koschey.stores.models import Counter, DecisionRow, IndexRow, IndexSource, PolicyRow, Source, SourceKind
+from koschey.stores.models import (
+    Counter,
+    DecisionRow,
+    IndexRow,
+    IndexSource,
+    NameRuleRow,
+    PolicyRow,
+    Source,
+    SourceKind,
+)
 from koschey.upstream.endpoint import Endpoint
 
 MAIN = "main"
@@ -49,6 +59,9 @@ class IndexConfig:
     """Each check that there is, with its effect where no rule says one."""
     baselines: Mapping[int, tuple[Decision, ...]] = field(default_factory=dict)
     """By source id: what was accepted of a whole source."""
+    ownership: Ownership = UNOWNED
+    hosted: frozenset[int] = frozenset()
+    """Ids of every hosted source that there is, in this index or not."""
     _policies: dict[str, Policy] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -67,6 +80,21 @@ class IndexConfig:
             policy = policy_for(self.rules, name, tolerance=self.tolerance, checks=self.checks)
             self._policies[name] = policy
         return policy
+
+    @property
+    def concerned(self) -> frozenset[int]:
+        """Ids of the sources that say whose a name is here: its own, and every hosted one."""
+        return self.hosted.union([source.id for source in self.sources])
+
+    def outside(self, name: str, having: Collection[int]) -> Outside:
+        """What this index's upstreams are to a normalised name.
+
+        Args:
+            having: ids of the sources that have the name, or ever had it.
+        """
+        hosted = self.hosted.intersection(having)
+        here = any(source.id in hosted for source in self.sources)
+        return self.ownership.outside(name, hosted_here=here, hosted=bool(hosted))
 
     @property
     def prefix(self) -> str:
@@ -88,6 +116,7 @@ class Configuration:
         self._number = -1
         self._indexes: dict[str, IndexConfig] = {}
         self._sources: dict[int, SourceConfig] = {}
+        self._nowhere = UNOWNED
 
     def index(self, name: str, number: int | None = None) -> IndexConfig:
         """The index of that name. ``number``: the configuration number just read, if the caller has it.
@@ -101,9 +130,9 @@ class Configuration:
         except KeyError:
             raise NotFound("index", name) from None
 
-    def indexes(self) -> list[IndexConfig]:
-        """All indexes by name."""
-        self._refresh(None)
+    def indexes(self, session: Session | None = None) -> list[IndexConfig]:
+        """All indexes by name. ``session``: as for ``indexes_of``."""
+        self._refresh(None, session)
         return self._by_name()
 
     def _by_name(self) -> list[IndexConfig]:
@@ -128,6 +157,31 @@ class Configuration:
         except KeyError:
             raise NotFound("source", str(source_id)) from None
 
+    def may_ask(
+        self,
+        source_id: int,
+        name: str,
+        having: Collection[int],
+        *,
+        number: int | None = None,
+        session: Session | None = None,
+    ) -> bool:
+        """Whether an upstream may be asked for a normalised name: some index that has it asks for that.
+
+        Args:
+            having: ids of the sources that have the name, or ever had it.
+            number: the configuration number just read, if the caller has it.
+            session: as for ``indexes_of``.
+        """
+        self._refresh(number, session)
+        indexes = [index for index in self._indexes.values() if any(s.id == source_id for s in index.sources)]
+        if indexes:
+            return any(index.outside(name, having).asked for index in indexes)
+        hosted = any(
+            source.kind is SourceKind.HOSTED and source.id in having for source in self._sources.values()
+        )
+        return self._nowhere.outside(name, hosted_here=False, hosted=hosted).asked
+
     def upstreams(self) -> list[SourceConfig]:
         """All upstreams by name."""
         self._refresh(None)
@@ -147,6 +201,11 @@ class Configuration:
             ).all()
             rules = session.scalars(select(PolicyRow)).all()
             baselines = _baselines(session.scalars(_BASELINES), sources.values())
+            names = [
+                NameRule(RuleKind(kind), pattern, index)
+                for kind, pattern, index in session.execute(_NAME_RULES)
+            ]
+            hosted = frozenset(s.id for s in sources.values() if s.kind is SourceKind.HOSTED)
             self._indexes = {
                 row.name: IndexConfig(
                     id=row.id,
@@ -160,10 +219,13 @@ class Configuration:
                         source: tuple(d for d in made if d.index in (None, row.name))
                         for source, made in baselines.items()
                     },
+                    ownership=Ownership.of(names, row.name),
+                    hosted=hosted,
                 )
                 for row in session.scalars(select(IndexRow))
             }
             self._sources = sources
+            self._nowhere = Ownership.of(names, None)
             self._number = stored
 
 
@@ -188,6 +250,9 @@ def _source_config(row: Source) -> SourceConfig:
     return SourceConfig(row.id, row.name, SourceKind(row.kind), row.refresh_seconds, endpoint)
 
 
+_NAME_RULES = select(NameRuleRow.kind, NameRuleRow.pattern, IndexRow.name).outerjoin(
+    IndexRow, IndexRow.id == NameRuleRow.index_id
+)
 _BASELINES = (
     select(DecisionRow)
     .where(DecisionRow.name == "", DecisionRow.kind.in_((Kind.BASELINE, Kind.REVERT)))

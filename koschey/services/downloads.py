@@ -329,6 +329,7 @@ class _Fetch:
         with self._downloads._client.file(
             self._source.endpoint,
             self._file.url,
+            name=self._file.name,
             start=self._written,
             validator=self._validator,
             deadline=max(remaining, 0.001),

@@ -197,9 +197,10 @@ class Files:
     def _judged(self, index_name: str, found: list[FileLook], asked: str) -> FileLook:
         """The one of ``found`` whose project owns its name in the index, if the gate lets it be seen."""
         for look in found:
-            index = self._catalog.owning(index_name, look.name, look.project_id)
-            if index is not None:
-                verdict, words = self._verdict(index, look)
+            having = None if look.deleted_at else self._catalog.having(index_name, look)
+            if having is not None:
+                index, quarantined = having
+                verdict, words = self._verdict(index, look, quarantined=quarantined)
                 if not verdict.visible:
                     log.info("file.hidden", filename=look.filename, index=index.name, reason=words)
                     raise FileHidden(
@@ -216,10 +217,12 @@ class Files:
         self._configuration.index(index_name)
         raise NotFound("file", asked)
 
-    def _verdict(self, index: IndexConfig, look: FileLook) -> tuple[Verdict, str]:
+    def _verdict(
+        self, index: IndexConfig, look: FileLook, *, quarantined: bool = False
+    ) -> tuple[Verdict, str]:
         """The gate's word on a file in an index, and the same in one sentence."""
         at = now()
-        judge = self._gate.judge(index, look.name, look)
+        judge = self._gate.judge(index, look.name, look, quarantined=quarantined)
         verdict = judge.verdict(look, at)
         return verdict, "" if verdict.visible else sentence(verdict, judge.policy, at)
 
@@ -249,7 +252,12 @@ class Files:
         source = self._configuration.source(look.source_id)
         assert source.endpoint is not None
         body = self._client.document(
-            source.endpoint, url, accept=document.accept, sha256=sha256, deadline=self._deadline
+            source.endpoint,
+            url,
+            name=look.name,
+            accept=document.accept,
+            sha256=sha256,
+            deadline=self._deadline,
         )
         if body is None:
             raise UpstreamInvalid(

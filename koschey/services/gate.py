@@ -65,14 +65,22 @@ class Gate:
         self._known: dict[tuple[str, int, int, str, int], Decisions] = {}
         self._lock = threading.Lock()
 
-    def judge(self, index: IndexConfig, name: str, project: JudgedProject) -> Judge:
-        """The judge of a project that was just looked up. ``name``: normalised."""
+    def judge(
+        self, index: IndexConfig, name: str, project: JudgedProject, *, quarantined: bool = False
+    ) -> Judge:
+        """The judge of a project that was just looked up.
+
+        Args:
+            name: normalised.
+            quarantined: whether the hosted project that it is merged with is, and with it all of the page.
+        """
         source = self._configuration.source(project.source_id)
         if project.decided or index.baselines.get(source.id):
             decisions = self._decisions(index, source, name, project)
         else:
             decisions = NONE
-        return Judge(index.policy(source, name), decisions, withdrawal(source, project.state, project.status))
+        status = "quarantined" if quarantined else project.status
+        return Judge(index.policy(source, name), decisions, withdrawal(source, project.state, status))
 
     def _decisions(
         self, index: IndexConfig, source: SourceConfig, name: str, project: JudgedProject

@@ -277,7 +277,8 @@ def _files(tx: Transaction, project_ids: Sequence[int], file_ids: Sequence[int] 
     columns = [_FILES.c[name] for name in _FileRow._fields]
     among = _FILES.c.project_id if file_ids is None else _FILES.c.id
     for ids in _batches(project_ids if file_ids is None else sorted(file_ids)):
-        for row in tx.connection.execute(select(*columns).where(among.in_(ids))):
+        kept = select(*columns).where(among.in_(ids), _FILES.c.deleted_at.is_(None))
+        for row in tx.connection.execute(kept):
             yield _FileRow._make(row)
 
 

@@ -22,7 +22,7 @@ from koschey.services.known import (
     decisions_about,
     files_of,
     judge,
-    owner,
+    owners,
     projects_named,
 )
 from koschey.stores.database import Database, now
@@ -155,12 +155,13 @@ def _weigh(
     by_name: dict[str, list[KnownProject]] = {}
     for project in projects_named(connection, names):
         by_name.setdefault(project.name, []).append(project)
-    owners = [found for one in by_name.values() if (found := owner(index, one)) is not None]
-    tally.projects += len(owners)
-    decisions = decisions_about(connection, [project.name for project in owners if project.decided])
+    # Only what comes from outside is held: of a merged name the last part.
+    found = [parts[-1] for one in by_name.values() if (parts := owners(index, one))]
+    tally.projects += len(found)
+    decisions = decisions_about(connection, [project.name for project in found if project.decided])
     pairs = [
         (project, judge(index, project, decisions), judge(index, project, decisions, policy))
-        for project in owners
+        for project in found
     ]
     pairs = [pair for pair in pairs if _differ(pair[1].policy, pair[2].policy)]
     at = now()

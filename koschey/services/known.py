@@ -48,6 +48,7 @@ class KnownFile(NamedTuple):
     yanked: bool
     metadata_stored: bool
     metadata_sha256: str | None
+    deleted_at: Microseconds | None
 
 
 #: Decisions about a name, as tuples of ``lookup.DECISION_COLUMNS``.
@@ -102,16 +103,37 @@ _DECISIONS = text(
 ).bindparams(bindparam("names", expanding=True))
 
 
-def owner(index: IndexConfig, projects: Iterable[KnownProject]) -> KnownProject | None:
-    """Of the projects of one name, the one that has the name in an index: the first source's that has it."""
+def owners(index: IndexConfig, projects: Iterable[KnownProject]) -> list[KnownProject]:
+    """Of the projects of one name, those that have it in an index, as ``koschey.services.standing`` says it.
+
+    One or none; for a merged name the hosted one and an upstream's, in this order.
+    """
     by_source = {project.source_id: project for project in projects}
+    if not by_source:
+        return []
+    outside = index.outside(next(iter(by_source.values())).name, by_source)
+    found: list[KnownProject] = []
     for source in index.sources:
         project = by_source.get(source.id)
         if project is None or project.state == ProjectState.ABSENT:
             continue
-        if source.kind is not SourceKind.HOSTED or project.state == ProjectState.PRESENT:
-            return project
-    return None
+        if source.kind is SourceKind.HOSTED:
+            if project.state == ProjectState.PRESENT and not found:
+                found.append(project)
+        elif outside.asked:
+            found.append(project)
+            break
+    return found
+
+
+def shown(parts: Sequence[tuple[KnownProject, Sequence[KnownFile]]]) -> list[tuple[KnownProject, KnownFile]]:
+    """The files of a name's parts, in order: of two of one filename the first part's."""
+    named: set[str] = set()
+    found = []
+    for project, files in parts:
+        found += [(project, file) for file in files if file.filename not in named and not file.deleted_at]
+        named.update(file.filename for file in files)
+    return found
 
 
 def judge(
@@ -119,19 +141,22 @@ def judge(
     project: KnownProject,
     decisions: Decisions,
     policy: Callable[[str], Policy] | None = None,
+    *,
+    quarantined: bool = False,
 ) -> Judge:
     """The judge of a project that one of the index's sources has.
 
     Args:
         decisions: those about its name, and of others, as ``decisions_about`` gives them.
         policy: what would hold for a name that is held at all, in place of what does.
+        quarantined: as for ``Gate.judge``.
     """
     source = next(source for source in index.sources if source.id == project.source_id)
     upstream = source.kind is not SourceKind.HOSTED
     return Judge(
         policy(project.name) if policy and upstream else index.policy(source, project.name),
         in_force(decisions.get(project.name, ()), index, source),
-        withdrawal(source, project.state, project.status),
+        withdrawal(source, project.state, "quarantined" if quarantined else project.status),
     )
 
 

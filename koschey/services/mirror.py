@@ -8,8 +8,8 @@ import structlog
 from sqlalchemy import delete, select
 
 from koschey.domain.names import NormalizedName
-from koschey.errors import Busy, UpstreamInvalid
-from koschey.services.configuration import SourceConfig
+from koschey.errors import Busy, NameOwned, UpstreamInvalid
+from koschey.services.configuration import Configuration, SourceConfig
 from koschey.services.flights import Flights
 from koschey.services.recording import (
     Known,
@@ -40,6 +40,7 @@ class Mirror:
         lookup: Lookup,
         client: UpstreamClient,
         flights: Flights,
+        configuration: Configuration,
         arrivals: NewFiles,
         work_came: Callable[[], None],
         *,
@@ -51,6 +52,7 @@ class Mirror:
         self._lookup = lookup
         self._client = client
         self._flights = flights
+        self._configuration = configuration
         self._arrivals = arrivals
         self._work_came = work_came
         self._page_deadline = page_deadline
@@ -125,6 +127,7 @@ class Mirror:
         self, tx: Transaction, source: SourceConfig, name: NormalizedName, outcome: PageOutcome, at: int
     ) -> tuple[Look, bool]:
         """How the look ended, and whether it found work."""
+        self._refuse_owned(tx, source, name)
         known = known_project(tx, source.id, name)
         if isinstance(outcome, PageMissing):
             return self._record_missing(tx, source, name, known, at), False
@@ -135,6 +138,16 @@ class Mirror:
             return Look.UNCHANGED, False
         recorder = Recorder(tx, source, name, known, at, self._arrivals)
         return recorder.record(outcome), recorder.work_came
+
+    def _refuse_owned(self, tx: Transaction, source: SourceConfig, name: NormalizedName) -> None:
+        """A name that became the company's own while its page was asked for is not recorded.
+
+        Whoever uploads or claims it holds the name, too, so one of the two sees the other.
+        """
+        tx.lock_name(name)
+        having = tx.session.scalars(select(Project.source_id).where(Project.name == name)).all()
+        if not self._configuration.may_ask(source.id, name, having, session=tx.session):
+            raise NameOwned(source.name, name)
 
     def _record_missing(
         self, tx: Transaction, source: SourceConfig, name: NormalizedName, known: Known | None, at: int

@@ -34,11 +34,10 @@ class ProjectJson:
             NotFound: no such index or project, or the version has no visible file.
             UpstreamError, Busy: nothing is stored and a source could not be asked.
         """
-        index, owner = self._catalog.owner(index_name, name)
+        index, stands = self._catalog.stands(index_name, name)
         key = (
             ("json", version),
-            owner.project_id,
-            owner.serial,
+            stands.mark(name),
             index.id,
             index.policy_version,
             encoding,
@@ -46,7 +45,7 @@ class ProjectJson:
         )
 
         def made() -> ReadyPage:
-            page, until = self._catalog.load(index, owner, name)
+            page, until = self._catalog.load(index, stands, name)
             if version is not None and not newest(page, version):
                 raise NotFound("version", f"{name}=={version}")
             body = render_project_json(page, version, base_url, self._metadata(page, version))

@@ -11,7 +11,7 @@ from sqlalchemy import BindParameter, Connection, bindparam, text
 
 from koschey.domain.page import Microseconds
 from koschey.services.configuration import IndexConfig
-from koschey.services.known import KnownProject, batches, owner
+from koschey.services.known import KnownProject, batches, owners
 from koschey.stores.models import ProjectState
 
 #: Rows that the database hands over at a time: a list of 700,000 names never is in memory as rows.
@@ -37,7 +37,7 @@ def listed(
     Args:
         names: only these; what of them no source knows is said to be not in the list.
     """
-    given = {"index": index.id, "sources": [source.id for source in index.sources], "now": at}
+    given = {"index": index.id, "sources": sorted(index.concerned), "now": at}
     if names is None:
         order = ' COLLATE "C"' if connection.dialect.name == "postgresql" else ""
         statement = text(f"{_ROWS} ORDER BY p.name{order}")
@@ -55,11 +55,10 @@ def listed(
 def _owned(index: IndexConfig, rows: Iterable[Any]) -> Iterator[Name]:
     for name, group in groupby(rows, key=itemgetter(1)):
         found = list(group)
-        project = owner(index, [KnownProject._make(row[:6]) for row in found])
-        serial = None
-        if project is not None and project.state == ProjectState.PRESENT:
-            serial = next((row[6] for row in found if row[0] == project.id and not row[7]), None)
-        yield Name(name, serial)
+        ids = {project.id for project in owners(index, [KnownProject._make(row[:6]) for row in found])}
+        parts = [row for row in found if row[0] in ids]
+        shown = any(row[3] == ProjectState.PRESENT and not row[7] for row in parts)
+        yield Name(name, max(row[6] for row in parts) if shown else None)
 
 
 _SOURCES: BindParameter[Any] = bindparam("sources", expanding=True)

@@ -21,8 +21,9 @@ from koschey.services.known import (
     decisions_about,
     files_of,
     judge,
-    owner,
+    owners,
     projects_named,
+    shown,
 )
 from koschey.stores.database import Database, Transaction, now
 from koschey.stores.models import File, IndexRow, Project
@@ -53,9 +54,7 @@ class Sitting:
         self.decisions = decisions_about(tx.connection, self.names)
         self._owners = {
             name: {
-                index.name: found
-                for index in indexes
-                if (found := owner(index, [p for p in self.projects if p.name == name])) is not None
+                index.name: owners(index, [p for p in self.projects if p.name == name]) for index in indexes
             }
             for name in self.names
         }
@@ -63,30 +62,33 @@ class Sitting:
 
     def files(self, name: str) -> list[KnownFile]:
         """The files that a name has in any of the indexes."""
-        projects = {project.id for project in self._owners[name].values()}
-        found = files_of(self._tx.connection, sorted(projects))
-        return [file for project_id in sorted(found) for file in found[project_id]]
+        ids = {project.id for parts in self._owners[name].values() for project in parts}
+        found = files_of(self._tx.connection, sorted(ids))
+        files = {
+            file.id: file
+            for parts in self._owners[name].values()
+            for _, file in shown([(project, found[project.id]) for project in parts])
+        }
+        return [files[file_id] for file_id in sorted(files)]
 
     def sources(self, name: str) -> list[str]:
         """Names of the sources whose project has the name, in one of the indexes."""
-        found = {
-            source.name
-            for index in self.indexes
-            for source in index.sources
-            if (project := self._owners[name].get(index.name)) and project.source_id == source.id
-        }
+        ids = {project.source_id for parts in self._owners[name].values() for project in parts}
+        found = {source.name for index in self.indexes for source in index.sources if source.id in ids}
         return sorted(found)
 
     def verdicts(self, name: str, file: KnownFile) -> dict[str, Verdict]:
         """By name of the index, in each of the indexes where the file's project has its name."""
         found = {}
         for index in self.indexes:
-            project = self._owners[name].get(index.name)
-            if project is None or project.id != file.project_id:
+            parts = self._owners[name][index.name]
+            project = next((part for part in parts if part.id == file.project_id), None)
+            if project is None:
                 continue
             key = (index.name, project.id)
             if key not in self._judges:
-                self._judges[key] = judge(index, project, self.decisions)
+                quarantined = parts[0].status == "quarantined"
+                self._judges[key] = judge(index, project, self.decisions, quarantined=quarantined)
             found[index.name] = self._judges[key].verdict(file, self.at)
         return found
 

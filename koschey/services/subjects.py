@@ -123,9 +123,9 @@ class Subjects:
     def _index(self, look: FileLook) -> IndexConfig | None:
         """The first index in which the file's project has its name."""
         for index in self._configuration.indexes_of(look.source_id):
-            owner = self._catalog.owning(index.name, look.name, look.project_id)
-            if owner is not None:
-                return owner
+            having = self._catalog.having(index.name, look)
+            if having is not None:
+                return having[0]
         return None
 
     def _previous(self, look: FileLook, files: Iterable[Neighbour], index: IndexConfig) -> Previous | None:

@@ -25,13 +25,14 @@ from koschey.domain.upload_form import Submission, check_embedded
 from koschey.errors import Busy, FileExists, UploadForbidden, UploadInvalid
 from koschey.failpoints import failpoint
 from koschey.services.access import Access
+from koschey.services.admission import Admission
 from koschey.services.configuration import Configuration, IndexConfig, SourceConfig
 from koschey.services.holds import Holds
 from koschey.services.recording import Known, known_project, new_project, set_project
 from koschey.stores.blobs import BlobStore
 from koschey.stores.database import Database, Transaction, now
 from koschey.stores.incoming import Incoming
-from koschey.stores.lookup import Lookup, NameLook, ReleaseFile
+from koschey.stores.lookup import Lookup, ReleaseFile
 from koschey.stores.models import File, ProjectState, SourceKind
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Uploads:
         examiner: Examiner,
         access: Access,
         holds: Holds,
+        admission: Admission,
     ) -> None:
         self._database = database
         self._lookup = lookup
@@ -89,6 +91,7 @@ class Uploads:
         self._examiner = examiner
         self._access = access
         self._holds = holds
+        self._admission = admission
         self._pool = ThreadPoolExecutor(_PUBLISHING, thread_name_prefix="publish")
 
     def incoming(self) -> Incoming:
@@ -112,6 +115,7 @@ class Uploads:
         Raises:
             UploadInvalid: it is not what it says, not sound, or its name cannot be used.
             FileExists: other bytes have its name. UploadForbidden: the project takes no uploads.
+            NameTaken, NameUnsettled: the name exists outside and is not claimed, or that cannot be told.
             Forbidden, Unauthenticated: the actor may not upload under that name.
             StoreUnavailable, Busy: not now.
         """
@@ -124,7 +128,7 @@ class Uploads:
         sha256 = incoming.digest("sha256")
         known = look.projects.get(source.id)
         if known is None:
-            self._refuse_taken(said, look)
+            self._admission.admit(index, said.name)
         elif _place(said, sha256, self._lookup.release(known.project_id, said.release)) is None:
             return Received.UNCHANGED
         whole = self._whole(said, incoming, sha256)
@@ -146,15 +150,6 @@ class Uploads:
         """End the processes that look into uploads."""
         self._pool.shutdown()
         self._examiner.close()
-
-    def _refuse_taken(self, said: Submission, look: NameLook) -> None:
-        for project in look.projects.values():
-            source = self._configuration.source(project.source_id)
-            if source.kind is SourceKind.UPSTREAM and project.state != ProjectState.ABSENT:
-                raise UploadForbidden(
-                    "name-taken",
-                    f"the upstream {source.name} has a project named {said.name}",
-                )
 
     def _whole(self, said: Submission, incoming: Incoming, sha256: str) -> _Whole:
         """Look into the file and put it, and what belongs to it, into the store."""

@@ -55,6 +55,7 @@ class PageRow(NamedTuple):
     first_seen: int
     previous_look: int | None
     checks: str | None
+    deleted_at: int | None
 
 
 class PageProject(NamedTuple):
@@ -106,6 +107,7 @@ class FileLook(NamedTuple):
     serial: int
     """The project's."""
     status_reason: str | None
+    deleted_at: int | None
     configuration: int
     """The configuration's number when the file was looked up."""
 
@@ -171,6 +173,7 @@ _FILE = (
     "f.sha256, f.digest, f.size, f.metadata_advertised, f.metadata_sha256, f.metadata_stored, "
     "f.provenance_url, f.provenance_sha256, f.stored_at, f.withdrawn_at, "
     "f.upload_time, f.first_seen, f.previous_look, f.checks, p.decided, p.serial, p.status_reason, "
+    "f.deleted_at, "
     "(SELECT value FROM counter WHERE name = 'configuration') "
     "FROM file f JOIN project p ON p.id = f.project_id WHERE {0}"
 )
@@ -235,6 +238,13 @@ class Lookup:
         rows = self._rows(self._upstream, (name, source_id))
         return UpstreamLook(*rows[0]) if rows else None
 
+    def project(self, project_id: int) -> PageProject:
+        """A project by its id. Raises: NotFound: it was forgotten since its id was looked up."""
+        rows = self._rows(self._project, (project_id,))
+        if not rows:
+            raise NotFound("project", str(project_id))
+        return PageProject(*rows[0])
+
     def page(self, project_id: int) -> tuple[PageProject, list[tuple[Any, ...]]]:
         """A project, and its files as tuples in the order of PageRow.
 
@@ -244,10 +254,7 @@ class Lookup:
         Raises:
             NotFound: the project was forgotten since its id was looked up.
         """
-        project = self._rows(self._project, (project_id,))
-        if not project:
-            raise NotFound("project", str(project_id))
-        return PageProject(*project[0]), self._rows(self._page, (project_id,))
+        return self.project(project_id), self._rows(self._page, (project_id,))
 
     def release(self, project_id: int, release: str) -> list[ReleaseFile]:
         """What was uploaded of a project's release (``File.release``), also what was deleted."""

@@ -122,6 +122,22 @@ class PolicyRow(Base):
     """JSON: name of a check to its effect."""
 
 
+class NameRuleRow(Base):
+    """What a person said of whose names are (``koschey.domain.ownership``). Taken back: the row goes."""
+
+    __tablename__ = "name_rule"
+    __table_args__ = (Index(None, "pattern"),)
+    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(10))
+    pattern: Mapped[str] = mapped_column(String(200))
+    """A normalised name, or for a reservation a glob over those."""
+    index_id: Mapped[int | None] = mapped_column(ForeignKey("index.id", ondelete="CASCADE"))
+    """The only index in which it counts; None: all."""
+    reason: Mapped[str] = mapped_column(Text)
+    actor: Mapped[str] = mapped_column(String(200))
+    at: Mapped[int] = mapped_column(BigInteger)
+
+
 class IndexSource(Base):
     """One source of an index, at its place in the order; the first one that owns a name wins."""
 
@@ -174,6 +190,7 @@ class File(Base):
         _partial("stored_at IS NOT NULL", "sha256"),
         _partial("metadata_stored", "metadata_sha256"),
         _partial("provenance_sha256 IS NOT NULL", "provenance_sha256"),
+        _partial("deleted_at IS NOT NULL", "deleted_at"),
         _NEVER_REUSED,
     )
     id: Mapped[int] = mapped_column(_Key, primary_key=True)
@@ -207,7 +224,9 @@ class File(Base):
     """Set once the document is in the store."""
     stored_at: Mapped[int | None] = mapped_column(BigInteger)
     withdrawn_at: Mapped[int | None] = mapped_column(BigInteger)
-    """Since when the upstream lists it no more."""
+    """Since when the upstream lists it no more; for a hosted file, since when it is deleted."""
+    deleted_at: Mapped[int | None] = mapped_column(BigInteger)
+    """Since when a hosted file is deleted. The row stays: its name is never used again."""
     checks: Mapped[str | None] = mapped_column(Text)
     """The latest answer of each check in the short form of ``koschey.domain.checks``."""
     due_at: Mapped[int | None] = mapped_column(BigInteger)

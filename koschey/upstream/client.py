@@ -15,7 +15,7 @@ from koschey.domain.names import NormalizedName
 from koschey.domain.page import UpstreamPage
 from koschey.domain.upstream_fields import serial as serial_of
 from koschey.domain.upstream_page import PageInvalid, parse_html, parse_json
-from koschey.errors import UpstreamInvalid, UpstreamUnavailable
+from koschey.errors import NameOwned, UpstreamInvalid, UpstreamUnavailable
 from koschey.upstream.endpoint import Endpoint
 
 if TYPE_CHECKING:  # an index that serves what it has needs no HTTP client, nor its megabytes
@@ -52,14 +52,26 @@ PageOutcome = PageFetched | PageUnchanged | PageMissing
 class UpstreamClient:
     """Pages and files of upstreams, within limits; see ``OutgoingSession`` for the rules of the door.
 
+    Whatever it is asked for, it asks for a name; those that are the company's own never leave.
+
     Args:
         connect: makes the session, with the first request.
+        may_ask: whether an upstream may be asked for a normalised name, by its name and that.
+
+    Raises:
+        NameOwned: each method, when it may not; nothing was sent.
     """
 
     def __init__(
-        self, connect: Callable[[], OutgoingSession], *, max_page_bytes: int, max_document_bytes: int
+        self,
+        connect: Callable[[], OutgoingSession],
+        *,
+        may_ask: Callable[[str, str], bool],
+        max_page_bytes: int,
+        max_document_bytes: int,
     ) -> None:
         self._connect = connect
+        self._may_ask = may_ask
         self._connected: OutgoingSession | None = None
         self._connecting = threading.Lock()
         self._max_page_bytes = max_page_bytes
@@ -89,6 +101,7 @@ class UpstreamClient:
             UpstreamUnavailable, UpstreamTimeout, UpstreamRefused: no answer that says anything.
             UpstreamInvalid: an answer that must not be believed.
         """
+        self._guard(endpoint, name)
         ends = time.monotonic() + deadline
         headers = {"Accept": ACCEPT_PAGE}
         if etag:
@@ -111,13 +124,17 @@ class UpstreamClient:
             return PageFetched(page, answer.headers.get("ETag"))
 
     def document(
-        self, endpoint: Endpoint, url: str, *, accept: str, sha256: str | None, deadline: float
+        self, endpoint: Endpoint, url: str, *, name: str, accept: str, sha256: str | None, deadline: float
     ) -> bytes | None:
         """A small document beside a file (metadata, provenance); None when the upstream has none.
+
+        Args:
+            name: of the file's project, normalised.
 
         Raises:
             UpstreamInvalid: over the size limit, or not of the digest ``sha256``; and as project_page.
         """
+        self._guard(endpoint, name)
         headers = {"Accept": accept, "Accept-Encoding": "identity"}
         with self._session.open(endpoint, url, headers=headers, deadline=deadline) as answer:
             if answer.status in (404, 410):
@@ -131,13 +148,22 @@ class UpstreamClient:
 
     @contextmanager
     def file(
-        self, endpoint: Endpoint, url: str, *, start: int, validator: str | None, deadline: float
+        self,
+        endpoint: Endpoint,
+        url: str,
+        *,
+        name: str,
+        start: int,
+        validator: str | None,
+        deadline: float,
     ) -> Iterator[Answer]:
         """Open a file's bytes, from ``start`` on if the upstream can (then the status is 206).
 
         Args:
+            name: of the file's project, normalised.
             validator: strong ETag of the first part, so that a changed file is not glued to an old half.
         """
+        self._guard(endpoint, name)
         headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"
@@ -145,6 +171,11 @@ class UpstreamClient:
                 headers["If-Range"] = validator
         with self._session.open(endpoint, url, headers=headers, deadline=deadline, decode=False) as answer:
             yield answer
+
+    def _guard(self, endpoint: Endpoint, name: str) -> None:
+        """The last line: who asks has looked whose the name is, and may have been wrong or too early."""
+        if not self._may_ask(endpoint.name, name):
+            raise NameOwned(endpoint.name, name)
 
     def _parsed(self, endpoint: Endpoint, name: NormalizedName, answer: Answer, ends: float) -> UpstreamPage:
         content_type, _, parameters = answer.headers.get("Content-Type", "").partition(";")

@@ -15,6 +15,7 @@ from koschey.jobs.lull import Lull
 from koschey.jobs.queue import Queue, Task
 from koschey.jobs.schedule import Schedule
 from koschey.services.access import Access
+from koschey.services.admission import Admission
 from koschey.services.catalog import Catalog
 from koschey.services.checking import Checking
 from koschey.services.configuration import Configuration
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from koschey.services.groups import Groups
     from koschey.services.hosted import Hosted
     from koschey.services.metrics import Metrics
+    from koschey.services.names import Names
     from koschey.services.policies import Policies
     from koschey.services.probe import Probe
     from koschey.services.project_json import ProjectJson
@@ -85,6 +87,7 @@ class Koschey:
     token_uses: TokenUses
     gate: Gate
     holds: Holds
+    admission: Admission
     catalog: Catalog
     root_list: RootList
     page_cache: PageCache
@@ -155,6 +158,12 @@ class Koschey:
         return Metrics(self.database, self.configuration)
 
     @cached_property
+    def names(self) -> Names:
+        from koschey.services.names import Names
+
+        return Names(self.database, self.configuration)
+
+    @cached_property
     def policies(self) -> Policies:
         from koschey.services.policies import Policies
 
@@ -206,6 +215,7 @@ class Koschey:
                     Examiner(children=AT_ONCE),
                     self.access,
                     self.holds,
+                    self.admission,
                 )
         assert isinstance(made, Uploads)
         return made

@@ -34,6 +34,8 @@ STATUSES: tuple[tuple[type[errors.KoscheyError], HTTPStatus], ...] = (
     (errors.Forgery, HTTPStatus.FORBIDDEN),
     (errors.Conflict, HTTPStatus.CONFLICT),
     (errors.RequestInvalid, HTTPStatus.BAD_REQUEST),
+    (errors.NameUnsettled, HTTPStatus.SERVICE_UNAVAILABLE),
+    (errors.NameOwned, HTTPStatus.NOT_FOUND),
     (errors.UpstreamTimeout, HTTPStatus.GATEWAY_TIMEOUT),
     (errors.UpstreamError, HTTPStatus.BAD_GATEWAY),
     (errors.DigestMismatch, HTTPStatus.BAD_GATEWAY),

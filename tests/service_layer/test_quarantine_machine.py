@@ -93,6 +93,7 @@ class Quarantine(RuleBasedStateMachine):
             koschey.lookup,
             self.upstream,  # type: ignore[arg-type]
             Flights(koschey.locks),
+            koschey.configuration,
             Arrivals(koschey.configuration, self.holds),
             lambda: None,
             page_deadline=30.0,
