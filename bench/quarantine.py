@@ -109,7 +109,7 @@ def queue(ground: Ground) -> Iterator[Row]:
         yield Row("numbers for /metrics", "ms", None, statistics.median(milliseconds))
 
 
-def _idle(koschey: Koschey, sweep: Callable[[], None], rounds: int) -> Iterator[Row]:
+def _idle(koschey: Koschey, sweep: Callable[[], object], rounds: int) -> Iterator[Row]:
     asked: list[str] = []
     event.listen(koschey.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
     milliseconds = [_seconds(sweep) * 1000 for _ in range(rounds)]

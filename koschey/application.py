@@ -29,6 +29,7 @@ from koschey.services.checking import Checking
 from koschey.services.configuration import Configuration
 from koschey.services.contents import StoredFiles
 from koschey.services.downloads import DownloadLimits, Downloads
+from koschey.services.eviction import Eviction, Rules
 from koschey.services.files import Files
 from koschey.services.flights import Flights
 from koschey.services.gate import Gate
@@ -39,6 +40,7 @@ from koschey.services.indexes import Indexes
 from koschey.services.instance import SECRET_KEY, instance_value
 from koschey.services.mirror import Mirror
 from koschey.services.opinions import Opinions
+from koschey.services.orphans import Orphans
 from koschey.services.pages import PageCache
 from koschey.services.passwords import Passwords
 from koschey.services.root_build import RootBuilder
@@ -49,11 +51,13 @@ from koschey.services.settling import Settling
 from koschey.services.standing import Freshness, may_ask
 from koschey.services.subjects import Subjects
 from koschey.services.sweeps import Sweeps
+from koschey.services.tallies import Tallies
 from koschey.services.token_uses import TokenUses
 from koschey.services.usage import Usage
 from koschey.settings import Settings
 from koschey.stores import schema
 from koschey.stores.database import Database, db, engine_options, tune
+from koschey.stores.guarded import GuardedStore
 from koschey.stores.locks import Locks, make_locks
 from koschey.stores.lookup import Lookup
 from koschey.stores.open import open_store
@@ -229,7 +233,6 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
                 hold_days=settings.quarantine_days,
                 refresh_seconds=settings.refresh_seconds,
             )
-    store = open_store(settings.resolved_storage_url, settings.data_dir / "spool")
     hooks = plugins.load_plugins(_modules(settings))
     session = functools.cache(lambda: _session(settings, hooks))
     client = UpstreamClient(
@@ -239,6 +242,9 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         max_document_bytes=settings.max_metadata_bytes,
     )
     lookup = Lookup(engine)
+    unguarded = open_store(settings.resolved_storage_url, settings.data_dir / "spool")
+    orphans = Orphans(database, lookup, locks, unguarded, grace=settings.orphan_grace_seconds)
+    store = GuardedStore(unguarded, orphans.spare)
     checks = plugins.all_checks(hooks)
     configuration = Configuration(
         database,
@@ -311,10 +317,14 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
     usage = Usage(database, configuration)
     roots = RootBuilder(database, configuration, locks)
     root_files = RootFiles(database, settings.data_dir / "cache" / "roots")
+    tallies = Tallies(database, locks)
+    rules = Rules(settings.storage_unused_days, settings.storage_max_bytes)
+    eviction = Eviction(database, locks, orphans, tallies, catalog, rules)
     secret_key = settings.secret_key or instance_value(database, SECRET_KEY)
     attempts = Attempts(database, secret_key)
     tasks.update(
         jobs.make_tasks(catalog, checking, sweeps, usage, roots, attempts, store, settings.file_deadline)
+        | jobs.storage_tasks(orphans, tallies, eviction)
     )
     health_checks = {
         "database": database.check,
@@ -368,6 +378,9 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         catalog=catalog,
         root_list=RootList(database, configuration, page_cache, roots, root_files),
         page_cache=page_cache,
+        orphans=orphans,
+        tallies=tallies,
+        eviction=eviction,
         files=files_service,
         health=Health(health_checks),
         locks=locks,

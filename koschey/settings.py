@@ -30,6 +30,7 @@ _SHORTEST_SECONDS = 0.05
 #: Stands in a header whose parts are set apart by blanks, commas and semicolons.
 _SCRIPT_URL = re.compile(r"https?://[^\s,;?#'\"]+")
 _INTEGRITY = re.compile(r"sha(?:256|384|512)-[A-Za-z0-9+/]+={0,2}")
+_SHORTEST_GRACE = 600.0
 
 
 def _setting(default: Any, help: str, *, secret: bool = False) -> Any:  # noqa: A002 - click's word for it
@@ -151,6 +152,18 @@ class Settings:
     max_file_bytes: int = _setting(8 * 2**30, "Size limit of a file fetched from an upstream, in bytes.")
     max_metadata_bytes: int = _setting(16 * 2**20, "Size limit of a METADATA file or provenance document.")
     max_upload_bytes: int = _setting(2 * 2**30, "Size limit of an upload, in bytes.")
+    storage_unused_days: float = _setting(
+        0.0, "Days without a download after which the bytes of a mirrored file are given up; 0: never."
+    )
+    storage_max_bytes: int = _setting(
+        0,
+        "Size of all stored mirrored files above which those unused for longest are given up, in bytes; "
+        "0: no limit.",
+    )
+    orphan_grace_seconds: float = _setting(
+        86_400.0,
+        "Seconds that bytes are left alone to which nothing in the database refers, before they are deleted.",
+    )
     plugins: str = _setting("", "Comma-separated modules to load as plug-ins, besides installed ones.")
     log_format: str = _setting("auto", "json, console, or auto: console on a terminal.")
     log_level: str = _setting("info", "debug, info, warning or error.")
@@ -227,6 +240,11 @@ def _check(settings: Settings) -> None:
     for name in ("connect_timeout", "read_timeout", "page_deadline", "refresh_deadline", "file_deadline"):
         if getattr(settings, name) < _SHORTEST_SECONDS:
             raise SettingsInvalid(PREFIX + name.upper(), f"is in seconds, {_SHORTEST_SECONDS:g} at the least")
+    if settings.orphan_grace_seconds < _SHORTEST_GRACE:
+        raise SettingsInvalid(
+            PREFIX + "ORPHAN_GRACE_SECONDS",
+            f"is {_SHORTEST_GRACE:g} at the least: a file may be on its way in",
+        )
     if settings.public_url and not settings.public_url.startswith(("http://", "https://")):
         raise SettingsInvalid(PREFIX + "PUBLIC_URL", "begins with http:// or https://")
     if settings.htmx_url and not _SCRIPT_URL.fullmatch(settings.htmx_url):

@@ -23,6 +23,7 @@ _COMMANDS = {
     "search": "search",
     "serve": "serve",
     "token": "tokens",
+    "storage": "storage",
     "upstream": "upstreams",
     "user": "users",
     "worker": "worker",

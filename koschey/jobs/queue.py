@@ -16,7 +16,7 @@ from koschey.errors import KoscheyError, StoreUnavailable
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 Argument = int | str
-Task = Callable[..., None]
+Task = Callable[..., object]
 Job = tuple[str, tuple[Argument, ...]]
 
 

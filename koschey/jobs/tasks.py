@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from koschey.services.attempts import Attempts
     from koschey.services.catalog import Catalog
     from koschey.services.checking import Checking
+    from koschey.services.eviction import Eviction
+    from koschey.services.orphans import Orphans
     from koschey.services.root_build import RootBuilder
     from koschey.services.sweeps import Sweeps
+    from koschey.services.tallies import Tallies
     from koschey.services.usage import Usage
     from koschey.stores.blobs import BlobStore
 
@@ -33,6 +36,7 @@ LANES = (
     Lane(frozenset(["check_file"]), CHECKING_THREADS),
     Lane(frozenset(_SWEEPS), 2),
     Lane(frozenset(["build_roots"]), 1),
+    Lane(frozenset(["tally_storage", "sweep_blobs", "evict_files"]), 1),
 )
 
 #: What the web processes do from time to time when there are no worker processes.
@@ -47,6 +51,9 @@ IN_PROCESS = (
     Periodic("sweep_spool", 600.0),
     Periodic("sweep_usage", 3600.0),
     Periodic("sweep_sign_in", 3600.0),
+    Periodic("tally_storage", 600.0),
+    Periodic("sweep_blobs", 600.0),
+    Periodic("evict_files", 3600.0),
 )
 #: The same for worker processes.
 IN_WORKERS = (
@@ -60,12 +67,14 @@ IN_WORKERS = (
     Periodic("sweep_spool", 600.0),
     Periodic("sweep_usage", 3600.0),
     Periodic("sweep_sign_in", 3600.0),
+    Periodic("tally_storage", 600.0),
+    Periodic("sweep_blobs", 600.0),
+    Periodic("evict_files", 3600.0),
 )
 #: All of them for one run, each before what goes on with what it found.
 IN_ORDER = (
     "settle_policies", "refresh_stale", "release_due", "derive_work", "build_roots", "settle_asks", "tell",
-    "sweep_usage", "sweep_sign_in",
-    "sweep_spool",
+    "sweep_usage", "sweep_sign_in", "sweep_spool", "tally_storage", "evict_files", "sweep_blobs",
 )  # fmt: skip
 #: What is left to each machine with web processes then: a spool folder is its own, and a root list that is
 #: to be there within seconds is no job for a worker, which would start a process each time to look.
@@ -94,6 +103,15 @@ def make_tasks(
         "sweep_usage": usage.sweep,
         "sweep_sign_in": attempts.sweep,
         "sweep_spool": lambda: sweep_spool(store, file_deadline),
+    }
+
+
+def storage_tasks(orphans: Orphans, tallies: Tallies, eviction: Eviction) -> dict[str, Task]:
+    """The tasks that care for what is stored, by name."""
+    return {
+        "tally_storage": tallies.count,
+        "sweep_blobs": orphans.sweep,
+        "evict_files": eviction.evict_periodically,
     }
 
 

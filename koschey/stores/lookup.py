@@ -218,6 +218,7 @@ class Lookup:
         self._by_path = _FILE.format(f"f.path = {mark}")
         self._by_id = _FILE.format(f"f.id = {mark}")
         self._decisions = _DECISIONS.format(mark)
+        self._orphan = f"SELECT 1 FROM orphan WHERE sha256 = {mark}"  # noqa: S608 - our own words
         self._user_named = _USER.format(f"u.name = {mark}")
         self._user_by_id = _USER.format(f"u.id = {mark}")
         self._token = _TOKEN.format(mark)
@@ -316,6 +317,10 @@ class Lookup:
     def grants(self) -> list[GrantLook]:
         """Every grant, in order."""
         return [GrantLook(*row) for row in self._rows(_GRANTS, ())]
+
+    def is_orphan(self, sha256: str) -> bool:
+        """Whether a blob is marked as one that nobody refers to."""
+        return bool(self._rows(self._orphan, (sha256,)))
 
     def _rows(self, statement: str, values: tuple[str | int, ...]) -> list[Any]:
         errors = self._engine.dialect.loaded_dbapi.Error

@@ -19,14 +19,17 @@ from koschey.services.admission import Admission
 from koschey.services.catalog import Catalog
 from koschey.services.checking import Checking
 from koschey.services.configuration import Configuration
+from koschey.services.eviction import Eviction
 from koschey.services.files import Files
 from koschey.services.gate import Gate
 from koschey.services.health import Health
 from koschey.services.holds import Holds
 from koschey.services.indexes import Indexes
+from koschey.services.orphans import Orphans
 from koschey.services.pages import PageCache
 from koschey.services.passwords import Passwords
 from koschey.services.root_list import RootList
+from koschey.services.tallies import Tallies
 from koschey.services.token_uses import TokenUses
 from koschey.services.usage import Usage
 from koschey.settings import Settings
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
     from koschey.services.review import Review
     from koschey.services.search import Search
     from koschey.services.setup import Setup
+    from koschey.services.storage_report import StorageReport
     from koschey.services.tokens import Tokens
     from koschey.services.uploads import Uploads
     from koschey.services.waiting import Waiting
@@ -91,6 +95,9 @@ class Koschey:
     catalog: Catalog
     root_list: RootList
     page_cache: PageCache
+    orphans: Orphans
+    tallies: Tallies
+    eviction: Eviction
     files: Files
     health: Health
     locks: Locks
@@ -225,6 +232,12 @@ class Koschey:
         from koschey.services.search import Search
 
         return Search(self.database, self.configuration, self.locks)
+
+    @cached_property
+    def storage_report(self) -> StorageReport:
+        from koschey.services.storage_report import StorageReport
+
+        return StorageReport(self.database, self.tallies, self.store)
 
     @cached_property
     def waiting(self) -> Waiting:
