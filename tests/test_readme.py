@@ -173,6 +173,17 @@ def test_the_examples_of_upstreams_and_indexes_work_in_their_order(tmp_path: Pat
     assert "/team/simple/" in done.stdout
 
 
+def test_the_lines_that_let_somebody_publish_print_a_token(tmp_path: Path) -> None:
+    environ = environment(tmp_path, KOSCHEY_DATA_DIR=str(tmp_path / "data"))
+    examples = commands("koschey user") + commands("koschey grant") + commands("koschey token")
+    for example in examples:
+        done = subprocess.run(
+            ["sh", "-c", example], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, f"{example}: {done.stderr}"
+    assert done.stdout.startswith("koschey_")
+
+
 @pytest.mark.parametrize("command", [*commands("koschey serve"), *commands("gunicorn")])
 def test_the_production_sketch_serves(
     command: str, upstream: FakeUpstream, postgres_url: str, redis_url: str, s3: S3Server, tmp_path: Path

@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests import running
 from tests.artifacts import Artifact, Release, sdist, wheel
 from tests.people import add_token, database_of
 from tests.running import Running
+from tests.test_readme import blocks
 
 _numbers = itertools.count(1)
 TOKEN_USER = "__token__"
@@ -112,8 +114,10 @@ def koschey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def token(koschey: Running) -> str:
-    """Of somebody who may upload everything."""
-    return add_token(database_of(koschey), "alice")
+    """Of somebody who may upload everything, made as people make it."""
+    koschey.cli("user", "create", "alice")
+    koschey.cli("grant", "add", "publisher", "alice")
+    return koschey.cli("token", "create", "alice").strip()
 
 
 @pytest.fixture
@@ -228,3 +232,38 @@ def test_the_reason_for_a_refusal_is_shown(client: Client, workshop: Workshop, t
     done = client(workshop, token)
     assert done.returncode != 0
     assert "has another CRC than it says" in done.stdout
+
+
+TOOLS = ("twine ", "uv ", "poetry ", "FLIT_", "hatch ", "pdm ")
+DOCUMENTED = [
+    block
+    for block in blocks((running.CHECKOUT / "docs" / "uploading.rst").read_text(encoding="utf-8"), "shell")
+    if block.startswith(TOOLS)
+]
+
+
+def test_each_tool_is_documented() -> None:
+    assert [next(t for t in TOOLS if block.startswith(t)) for block in DOCUMENTED] == list(TOOLS)
+
+
+@pytest.mark.parametrize("block", DOCUMENTED, ids=[tool.strip(" _").lower() for tool in TOOLS])
+def test_the_lines_of_the_documentation_publish(block: str, workshop: Workshop, token: str) -> None:
+    lines = block.replace("https://index.example", workshop.koschey.url).replace("TOKEN", token)
+    done = subprocess.run(
+        ["sh", "-ec", lines],
+        cwd=workshop.folder,
+        env=workshop.environment
+        | {
+            "PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]]),
+            "PDM_CHECK_UPDATE": "0",
+            "PDM_USE_VENV": "false",
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert len(workshop.listed()) == 2
