@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import structlog
 
 from tests import outside
 from tests.services import VARIABLE, S3Server, Services, summary
@@ -19,9 +21,20 @@ _services = pytest.StashKey[Services]()
 
 def pytest_configure(config: pytest.Config) -> None:
     outside.block()
+    _keep_loggers_open()
     # xdist's workers inherit the environment of the process that began the run.
     is_worker = hasattr(config, "workerinput")
     config.stash[_services] = Services.joined() if is_worker else Services.begin()
+
+
+def _keep_loggers_open() -> None:
+    """A logger that was cached would keep a configuration, past a later test's ``capture_logs``."""
+    configure = structlog.configure
+
+    def uncached(**options: Any) -> None:
+        configure(**(options | {"cache_logger_on_first_use": False}))
+
+    structlog.configure = uncached
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

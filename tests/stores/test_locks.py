@@ -14,12 +14,10 @@ from typing import Any
 
 import psycopg2
 import pytest
-import structlog
 from sqlalchemy import create_engine
 from structlog.testing import capture_logs
 
 from koschey.errors import Busy, StoreUnavailable
-from koschey.stores import locks as locks_module
 from koschey.stores.locks import AdvisoryLocks, FileLocks, Locks, make_locks
 
 #: Python that makes ``locks`` from its first argument: a folder or a database's URL.
@@ -266,11 +264,7 @@ def test_a_lost_connection_is_opened_again(advisory: AdvisoryLocks, postgres_url
         pass
 
 
-def test_a_lock_lost_while_it_was_held_is_said_so(
-    advisory: AdvisoryLocks, postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # A logger keeps the configuration that it was first used with; another test may have used this one.
-    monkeypatch.setattr(locks_module, "log", structlog.get_logger("koschey.stores.locks"))
+def test_a_lock_lost_while_it_was_held_is_said_so(advisory: AdvisoryLocks, postgres_url: str) -> None:
     with capture_logs() as logged, advisory.hold("page", 0):
         _disconnect(postgres_url)
     assert [(line["log_level"], line["key"]) for line in logged] == [("warning", "page")]
