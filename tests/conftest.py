@@ -1,7 +1,7 @@
 """Fixtures that every test may use: real services, and no way out to the network.
 
-``postgres_url``, ``redis_url`` and ``s3_url`` are fresh for each test; their servers start when the
-first test of a run asks for one. A service that does not start is an error, never a skip.
+``postgres_url``, ``migrated_postgres_url``, ``redis_url`` and ``s3_url`` are fresh for each test; their
+servers start when the first test of a run asks for one. One that does not start is an error, never a skip.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import structlog
 
-from tests import outside
+from tests import outside, prepared
 from tests.services import VARIABLE, S3Server, Services, summary
 
 _services = pytest.StashKey[Services]()
@@ -75,6 +75,13 @@ def services(request: pytest.FixtureRequest) -> Services:
 def postgres_url(services: Services) -> Iterator[str]:
     """A new, empty PostgreSQL database: ``postgresql://…`` for psycopg2, over a unix socket."""
     with services.database() as url:
+        yield url
+
+
+@pytest.fixture
+def migrated_postgres_url() -> Iterator[str]:
+    """A new PostgreSQL database at the newest schema."""
+    with prepared.postgres() as url:
         yield url
 
 

@@ -17,6 +17,8 @@ from typing import Any
 
 import requests
 
+from tests import prepared
+
 START_SECONDS = 40.0
 STOP_SECONDS = 15.0
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -125,7 +127,7 @@ def start_koschey(
     upstream_url: str,
     settings: Mapping[str, str] | None = None,
     *,
-    workers: int = 2,
+    workers: int = 1,
     gunicorn: bool = False,
 ) -> Running:
     """Start ``koschey serve`` (or gunicorn) with its data in ``folder`` and wait until it is ready.
@@ -133,6 +135,7 @@ def start_koschey(
     Args:
         upstream_url: where project pages are, with the slash at the end.
         settings: further ``KOSCHEY_*`` variables.
+        workers: processes; two where it may matter that the next request meets another one.
         gunicorn: serve ``koschey.application:create_app()`` by gunicorn's threads.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -154,6 +157,7 @@ def start_koschey(
         command = ["koschey", "serve", "--bind", bind, "--data", str(folder / "data")]
         command += ["--workers", str(workers)]
     command = [sys.executable, "-m", *command]
+    prepared.first_start(environment)
     log_path = folder / "koschey.log"
     process = _launch(command, environment, log_path)
     running = Running(f"http://{bind}", folder / "data", environment, log_path, process, command)

@@ -127,15 +127,29 @@ class Services:
         return S3Server(self._started("s3", self._start_s3))
 
     @contextmanager
-    def database(self) -> Iterator[str]:
-        """The URL of a new, empty PostgreSQL database, dropped after the block."""
+    def database(self, template: str = "template1") -> Iterator[str]:
+        """The URL of a new PostgreSQL database, empty or a copy of ``template``; dropped after the block."""
+        name, url = self.create_database(template)
+        try:
+            yield url
+        finally:
+            _execute(self.postgres(), f"DROP DATABASE {name} WITH (FORCE)")
+
+    def create_database(self, template: str = "template1") -> tuple[str, str]:
+        """Name and URL of a new PostgreSQL database, which stays until the end of the run."""
         server = self.postgres()
         name = f"test_{secrets.token_hex(8)}"
-        _execute(server, f"CREATE DATABASE {name}")
-        try:
-            yield server.replace("/postgres?", f"/{name}?")
-        finally:
-            _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+        _execute(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name, server.replace("/postgres?", f"/{name}?")
+
+    def once(self, name: str, make: Callable[[], str]) -> str:
+        """What ``make`` returned to the first who asked for ``name`` in this run."""
+        record = self.folder / f"{name}.made"
+        with (self.folder / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not record.exists():
+                record.write_text(make())
+        return record.read_text()
 
     def redis_database(self, worker: str) -> str:
         """The URL of an xdist worker's own Redis database, emptied. ``worker``: ``master``, ``gw0``, …"""

@@ -41,6 +41,8 @@ def _begin() -> None:
 def _end(answer: Response) -> Response:
     answer.headers["X-Request-ID"] = g.request_id
     answer.headers.setdefault("X-Content-Type-Options", "nosniff")
+    # Caches make up a lifetime for what names none.
+    answer.headers.setdefault("Cache-Control", "no-store")
     if request.endpoint not in _QUIET:
         log.info(
             "request",

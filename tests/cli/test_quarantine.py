@@ -64,7 +64,7 @@ def test_decisions_count_at_the_next_request_of_a_running_server(
 ) -> None:
     settings = {}
     if backend == "postgres":
-        settings["KOSCHEY_DATABASE_URL"] = request.getfixturevalue("postgres_url")
+        settings["KOSCHEY_DATABASE_URL"] = request.getfixturevalue("migrated_postgres_url")
     with serving(tmp_path, settings) as server:
         assert server.listed("sample") == {"sample-1.0-py3-none-any.whl"}
         assert server.status("sample", WHEEL) == 403

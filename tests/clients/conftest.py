@@ -147,7 +147,8 @@ def upstream() -> Iterator[FakeUpstream]:
 
 @pytest.fixture(scope="session")
 def koschey(upstream: FakeUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running.koschey(tmp_path_factory.mktemp("koschey"), upstream.simple_url, {}) as process:
+    folder = tmp_path_factory.mktemp("koschey")
+    with running.koschey(folder, upstream.simple_url, {}, workers=2) as process:
         yield process
 
 

@@ -29,7 +29,7 @@ def wide(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             upstream.project(name).release("1.0", payload=name.encode() * 2000)
         upstream.project("wide").release("1.0", requires=names)
         folder = tmp_path_factory.mktemp("wide")
-        with running.koschey(folder, upstream.simple_url, {}, gunicorn=request.param) as process:
+        with running.koschey(folder, upstream.simple_url, {}, gunicorn=request.param, workers=2) as process:
             yield process
 
 

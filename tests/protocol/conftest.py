@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from tests import running
+from tests import prepared, running
 from tests.fake_upstream import FakeUpstream
 from tests.running import Running
 from tests.services import Services
@@ -64,7 +64,7 @@ def production(services: Services) -> Iterator[Settings]:
             # Clients reach storage by another host name than Koschey's, as they do in the field.
             public = f"&public_endpoint={s3.endpoint.replace('127.0.0.1', 'localhost')}"
             return {
-                "KOSCHEY_DATABASE_URL": databases.enter_context(services.database()),
+                "KOSCHEY_DATABASE_URL": databases.enter_context(prepared.postgres()),
                 "KOSCHEY_STORAGE_URL": s3.storage_url(s3.make_bucket(), "files", options=public),
             }
 
@@ -88,7 +88,7 @@ def koschey(
     backend: Settings, upstream: FakeUpstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("koschey")
-    with running.koschey(folder, upstream.simple_url, backend()) as process:
+    with running.koschey(folder, upstream.simple_url, backend(), workers=2) as process:
         yield process
 
 
@@ -111,7 +111,7 @@ def eager(
     backend: Settings, upstream: FakeUpstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("eager")
-    with running.koschey(folder, upstream.simple_url, _EAGER | dict(backend())) as process:
+    with running.koschey(folder, upstream.simple_url, _EAGER | dict(backend()), workers=2) as process:
         yield process
 
 

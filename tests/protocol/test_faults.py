@@ -72,7 +72,7 @@ def test_a_worker_killed_during_a_download_leaves_nothing_half_written(
     backend: Settings, upstream: FakeUpstream, project: Project, tmp_path: Path
 ) -> None:
     wheel = project.release("1.0", payload=b"k" * 1_000_000)
-    with running.koschey(tmp_path / "koschey", upstream.simple_url, backend()) as process:
+    with running.koschey(tmp_path / "koschey", upstream.simple_url, backend(), workers=2) as process:
         url = file_url(process, wheel)
         upstream.fail(wheel.filename, bytes_per_second=400_000, times=1)
         with requests.get(url, stream=True, timeout=30) as answer:

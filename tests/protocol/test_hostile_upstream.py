@@ -24,7 +24,7 @@ from tests.protocol.asking import (
     whole,
 )
 from tests.protocol.conftest import SQLITE
-from tests.running import Running
+from tests.running import Running, eventually
 from tests.upstream_faults import endless_json, gzip_bomb
 from tests.upstream_pages import Project
 
@@ -51,7 +51,7 @@ def test_a_body_that_is_not_the_promised_file_is_never_whole(
 
     assert got is None
     upstream.heal()
-    assert whole(url) == content
+    assert eventually(lambda: whole(url)) == content
 
 
 def test_a_connection_that_keeps_breaking_is_never_a_whole_file(
@@ -63,7 +63,7 @@ def test_a_connection_that_keeps_breaking_is_never_a_whole_file(
 
     assert whole(url) is None
     upstream.heal()
-    assert whole(url) == wheel.content
+    assert eventually(lambda: whole(url)) == wheel.content
 
 
 def test_a_file_without_a_hash_gets_koscheys_own(

@@ -43,8 +43,8 @@ def test_cache_control_is_everywhere(koschey: Running, wheel: UpstreamFile, url:
         redirected = bool(download(asked).history)
         assert "immutable" not in control
         assert redirected or "max-age" in control
-    missing = get(koschey.simple + "nobody-has-this-either/")
-    assert "Cache-Control" in missing.headers
+    for method, asked in (("GET", koschey.simple + "nobody-has-this-either/"), ("OPTIONS", url)):
+        assert raw_request(koschey.url, method, path_of(asked))[0].headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize("accept", [JSON, HTML, "text/html"], ids=["json", "html", "text"])

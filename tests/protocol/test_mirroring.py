@@ -150,7 +150,7 @@ def test_bytes_with_a_wrong_hash_are_never_published(
 
     assert (whole(url), whole(url)) == (None, None)
     upstream.heal()
-    assert download(url).content == wheel.content
+    assert running.eventually(lambda: whole(url)) == wheel.content
 
 
 def test_yanks_are_copied_both_ways(eager: Running, project: Project) -> None:
@@ -337,7 +337,7 @@ def test_everything_seen_is_served_after_the_upstream_is_gone(backend: Settings,
         wheel = project.release("1.0", sdist=True, provenance={"version": 1, "attestation_bundles": []})
         sdist = project.files["immortal-1.0.tar.gz"]
         settings = {"KOSCHEY_STALE_SECONDS": "0", "KOSCHEY_REFRESH_SECONDS": "0", **backend()}
-        process = running.start_koschey(tmp_path, upstream.simple_url, settings)
+        process = running.start_koschey(tmp_path, upstream.simple_url, settings, workers=2)
         try:
             before = page(process, "immortal")
             root = get(process.simple, Accept=JSON).json()

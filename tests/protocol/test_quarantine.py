@@ -41,7 +41,8 @@ def holding(
     backend: Settings, upstream: FakeUpstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Running]:
     settings = _EAGER | dict(backend()) | {"KOSCHEY_QUARANTINE_DAYS": "30"}
-    with running.koschey(tmp_path_factory.mktemp("holding"), upstream.simple_url, settings) as process:
+    folder = tmp_path_factory.mktemp("holding")
+    with running.koschey(folder, upstream.simple_url, settings, workers=2) as process:
         process.cli("index", "add", "open", "--source", "upstream", "--hold-days", "0")
         yield process
 
@@ -51,7 +52,8 @@ def brief(
     backend: Settings, upstream: FakeUpstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Running]:
     settings = dict(backend()) | {"KOSCHEY_QUARANTINE_DAYS": str(BRIEF_SECONDS / 86_400)}
-    with running.koschey(tmp_path_factory.mktemp("brief"), upstream.simple_url, settings) as process:
+    folder = tmp_path_factory.mktemp("brief")
+    with running.koschey(folder, upstream.simple_url, settings, workers=2) as process:
         yield process
 
 

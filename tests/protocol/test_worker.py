@@ -22,6 +22,7 @@ from sqlalchemy import Engine, create_engine, text
 from koschey.jobs.queue import ThreadQueue
 from koschey.jobs.rq_queue import RqQueue
 from koschey.jobs.tasks import worker_terms
+from tests import prepared
 from tests.fake_upstream import FakeUpstream
 from tests.running import CHECKOUT, Running, clean_environment, eventually, free_port, start_koschey
 from tests.services import Services, redis_binary
@@ -158,7 +159,7 @@ def shared(
     folder = tmp_path_factory.mktemp("worker")
     redis = OwnRedis(folder, free_port())
     redis.start()
-    with services.database() as database_url:
+    with prepared.postgres() as database_url:
         settings = {
             "KOSCHEY_DATABASE_URL": database_url,
             "KOSCHEY_REDIS_URL": redis.url,

@@ -19,6 +19,7 @@ from koschey.domain.negotiation import Representation
 from koschey.services.files import ArrivingFile
 from koschey.stores.lookup import FileLook
 from koschey.web.current import Koschey
+from tests import prepared
 from tests.fake_upstream import FakeUpstream
 from tests.upstream_pages import UpstreamFile
 
@@ -94,7 +95,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """Empty for SQLite in the data folder. ``on_both`` makes a test run on PostgreSQL as well."""
     if request.param == "sqlite":
         return ""
-    url: str = request.getfixturevalue("postgres_url")
+    url: str = request.getfixturevalue("migrated_postgres_url")
     return url
 
 
@@ -115,7 +116,10 @@ def deploy(tmp_path: Path, upstream: FakeUpstream, database_url: str) -> Iterato
                 "upstream_retries": 0,
                 "read_timeout": 5.0,
             }
-            app = create_app(settings_module.load({}, **(defaults | settings)), periodic_jobs=False)
+            wanted = settings_module.load({}, **(defaults | settings))
+            if not wanted.database_url:
+                prepared.copy_schema(wanted.sqlite_path)
+            app = create_app(wanted, periodic_jobs=False)
             koschey: Koschey = app.extensions["koschey"]
             stack.callback(koschey.close)
             return Deployment(koschey)

@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 from koschey import settings as settings_module
 from koschey.application import create_app
 from koschey.web.current import Koschey
+from tests import prepared
 from tests.artifacts import Artifact, Release, sdist, wheel
 from tests.people import add_token
 from tests.uploads.posting import Parts, basic, encoded, form_of
@@ -116,7 +117,9 @@ class built:  # noqa: N801 - a with statement's
         self._settings = settings
 
     def __enter__(self) -> House:
-        app = create_app(settings_module.load({}, **self._settings), periodic_jobs=False)
+        settings = settings_module.load({}, **self._settings)
+        prepared.copy_schema(settings.sqlite_path)
+        app = create_app(settings, periodic_jobs=False)
         self._house = House(app)
         return self._house
 
