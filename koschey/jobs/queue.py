@@ -88,13 +88,15 @@ class ThreadQueue:
         task, arguments = job
         try:
             self._tasks[task](*arguments)
-        except KoscheyError as error:
-            log.warning("job.failed", task=task, arguments=arguments, problem=str(error))
         except Exception as error:
+            known = isinstance(error, KoscheyError)
             if self._closing:
-                log.info("job.left", task=task, arguments=arguments, problem=type(error).__name__)
-                return
-            log.exception("job.crashed", task=task, arguments=arguments)
+                problem = str(error) if known else type(error).__name__
+                log.info("job.left", task=task, arguments=arguments, problem=problem)
+            elif known:
+                log.warning("job.failed", task=task, arguments=arguments, problem=str(error))
+            else:
+                log.exception("job.crashed", task=task, arguments=arguments)
 
 
 class _Threads:

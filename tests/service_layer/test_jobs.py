@@ -68,7 +68,11 @@ def test_slow_work_with_a_lane_of_its_own_keeps_no_other_waiting() -> None:
         queue.close()
 
 
-def test_a_stop_leaves_what_waits_and_what_breaks_because_of_it_is_no_crash() -> None:
+@pytest.mark.parametrize(
+    "problem",
+    [RuntimeError("cannot schedule new futures after shutdown"), StoreUnavailable("checks", "being stopped")],
+)
+def test_a_stop_leaves_what_waits_and_what_breaks_because_of_it_is_no_crash(problem: Exception) -> None:
     """The database is being closed under the job that runs: it is derived again after the next start."""
     begun, go, done = threading.Event(), threading.Event(), list[int]()
 
@@ -76,7 +80,7 @@ def test_a_stop_leaves_what_waits_and_what_breaks_because_of_it_is_no_crash() ->
         begun.set()
         _wait(go)
         done.append(number)
-        raise RuntimeError("cannot schedule new futures after shutdown")
+        raise problem
 
     queue = ThreadQueue({"work": work}, threads=1)
     with structlog.testing.capture_logs() as lines:

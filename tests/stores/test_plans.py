@@ -109,6 +109,17 @@ def sequential_scans(plan: dict[str, Any]) -> Iterator[str]:
         yield from sequential_scans(part)
 
 
+def test_the_oldest_held_file_is_found_among_those_that_are_held(koschey: Koschey) -> None:
+    """What was rejected before it, and stays for ever, is not gone through."""
+    asked = statements(koschey, WORK["the numbers of the queue"])
+    [(oldest, parameters)] = [(s, p) for s, p in asked if "state = 'held'" in s]
+
+    with koschey.engine.connect() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN {oldest}", parameters).scalars().all()
+
+    assert "ix_hold_held" in " ".join(plan)
+
+
 def test_a_sweep_with_nothing_to_do_asks_two_small_questions(koschey: Koschey) -> None:
     """What has ended, and what has run out; the lock is asked elsewhere."""
     koschey.tasks["release_due"]()
