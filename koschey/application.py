@@ -15,6 +15,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from koschey import logs, plugins
 from koschey import settings as settings_module
 from koschey.checks.examiner import Examiner
+from koschey.domain.policy import DAY
 from koschey.jobs import tasks as jobs
 from koschey.jobs.lull import Lull
 from koschey.jobs.queue import Queue, Task, ThreadQueue
@@ -223,6 +224,14 @@ def _telling(
     )
 
 
+def _purge(database: Database, configuration: Configuration, holds: Holds, days: float) -> None:
+    from koschey.services.projects import Projects  # once in an hour
+
+    projects = Projects(database, configuration, holds)
+    while projects.purge(round(days * DAY)):
+        pass
+
+
 def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
     database = Database(engine)
     indexes = Indexes(database)
@@ -325,6 +334,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
     tasks.update(
         jobs.make_tasks(catalog, checking, sweeps, usage, roots, attempts, store, settings.file_deadline)
         | jobs.storage_tasks(orphans, tallies, eviction)
+        | {"sweep_deleted": lambda: _purge(database, configuration, holds, settings.deleted_days)}
     )
     health_checks = {
         "database": database.check,

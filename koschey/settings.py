@@ -83,6 +83,9 @@ class Settings:
         60.0, "How long an upstream's 404 for a name is remembered, in seconds."
     )
     negative_names: int = _setting(20_000, "How many unknown names are remembered at the most.")
+    deleted_days: float = _setting(
+        30.0, "How many days the bytes of deleted files are kept, so that they can be restored."
+    )
     public_url: str = _setting(
         "", "Scheme, host and path prefix that clients use; empty: taken from each request."
     )

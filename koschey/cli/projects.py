@@ -1,10 +1,10 @@
-"""``koschey project``: whose names are, and which projects skip the hold."""
+"""``koschey project``: whose names are, the life of the company's own projects, and who skips the hold."""
 
 from __future__ import annotations
 
 import click
 
-from koschey.cli import names
+from koschey.cli import names, own_projects
 from koschey.cli.deciding import expires_option, index_option, print_outcome, reason_option
 from koschey.cli.running import actor, data_option, json_option, services
 from koschey.cli.times import ahead
@@ -12,10 +12,10 @@ from koschey.cli.times import ahead
 
 @click.group()
 def project() -> None:
-    """Whose names are, and projects that skip the hold."""
+    """The company's own projects, whose names are, and projects that skip the hold."""
 
 
-for command in names.COMMANDS:
+for command in (*names.COMMANDS, *own_projects.COMMANDS):
     project.add_command(command)
 
 

@@ -50,6 +50,7 @@ IN_PROCESS = (
     Periodic("tell", 60.0),
     Periodic("sweep_spool", 600.0),
     Periodic("sweep_usage", 3600.0),
+    Periodic("sweep_deleted", 3600.0),
     Periodic("sweep_sign_in", 3600.0),
     Periodic("tally_storage", 600.0),
     Periodic("sweep_blobs", 600.0),
@@ -66,6 +67,7 @@ IN_WORKERS = (
     Periodic("tell", 60.0),
     Periodic("sweep_spool", 600.0),
     Periodic("sweep_usage", 3600.0),
+    Periodic("sweep_deleted", 3600.0),
     Periodic("sweep_sign_in", 3600.0),
     Periodic("tally_storage", 600.0),
     Periodic("sweep_blobs", 600.0),
@@ -74,7 +76,7 @@ IN_WORKERS = (
 #: All of them for one run, each before what goes on with what it found.
 IN_ORDER = (
     "settle_policies", "refresh_stale", "release_due", "derive_work", "build_roots", "settle_asks", "tell",
-    "sweep_usage", "sweep_sign_in", "sweep_spool", "tally_storage", "evict_files", "sweep_blobs",
+    "sweep_usage", "sweep_deleted", "sweep_sign_in", "sweep_spool", "tally_storage", "evict_files", "sweep_blobs",
 )  # fmt: skip
 #: What is left to each machine with web processes then: a spool folder is its own, and a root list that is
 #: to be there within seconds is no job for a worker, which would start a process each time to look.

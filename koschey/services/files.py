@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, true, update
 from koschey.domain.explanation import iso, sentence
 from koschey.domain.page import offers_metadata
 from koschey.domain.provenance import provenance_problem
-from koschey.domain.quarantine import Verdict
+from koschey.domain.quarantine import Rule, Verdict
 from koschey.errors import BlobMissing, FileHidden, NotFound, StoreUnavailable, UpstreamInvalid
 from koschey.services.catalog import Catalog
 from koschey.services.configuration import Configuration, IndexConfig
@@ -201,6 +201,8 @@ class Files:
             if having is not None:
                 index, quarantined = having
                 verdict, words = self._verdict(index, look, quarantined=quarantined)
+                if look.url is None and look.status == "quarantined" and verdict.rule is Rule.WITHDRAWN:
+                    words = f"the project is quarantined: {look.status_reason}"
                 if not verdict.visible:
                     log.info("file.hidden", filename=look.filename, index=index.name, reason=words)
                     raise FileHidden(

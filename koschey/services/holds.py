@@ -147,6 +147,8 @@ class Holds:
         at: Microseconds,
     ) -> None:
         source = self._configuration.source(project.source_id)
+        if source.endpoint is None and project.status == "quarantined":
+            return  # its own maintainers said so, of all of it: nothing that a reviewer could end
         rows = _decisions(tx, project.name) if project.decided else []
         for index in indexes:
             policy = index.policy(source, project.name)

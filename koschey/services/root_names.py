@@ -68,7 +68,7 @@ SELECT p.id, p.name, p.source_id, p.state, p.status, p.decided, p.serial,
   CASE WHEN EXISTS (SELECT 1 FROM hold h WHERE h.index_id = :index AND h.project_id = p.id)
     AND NOT EXISTS (
       SELECT 1 FROM file f LEFT JOIN hold h ON h.index_id = :index AND h.file_id = f.id
-      WHERE f.project_id = p.id AND (h.file_id IS NULL OR h.until <= :now))
+      WHERE f.project_id = p.id AND f.deleted_at IS NULL AND (h.file_id IS NULL OR h.until <= :now))
   THEN 1 ELSE 0 END
 FROM project p WHERE p.source_id IN :sources AND p.state <> 'absent'
 """

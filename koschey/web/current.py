@@ -52,9 +52,11 @@ if TYPE_CHECKING:
     from koschey.services.hosted import Hosted
     from koschey.services.metrics import Metrics
     from koschey.services.names import Names
+    from koschey.services.own_projects import OwnProjects
     from koschey.services.policies import Policies
     from koschey.services.probe import Probe
     from koschey.services.project_json import ProjectJson
+    from koschey.services.projects import Projects
     from koschey.services.review import Review
     from koschey.services.search import Search
     from koschey.services.setup import Setup
@@ -169,6 +171,18 @@ class Koschey:
         from koschey.services.names import Names
 
         return Names(self.database, self.configuration)
+
+    @cached_property
+    def own_projects(self) -> OwnProjects:
+        from koschey.services.own_projects import OwnProjects
+
+        return OwnProjects(self.database, self.configuration, self.names)
+
+    @cached_property
+    def projects(self) -> Projects:
+        from koschey.services.projects import Projects
+
+        return Projects(self.database, self.configuration, self.holds)
 
     @cached_property
     def policies(self) -> Policies:

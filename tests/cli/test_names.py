@@ -40,3 +40,13 @@ def test_names_are_reserved_claimed_and_merged_and_that_is_taken_back(koschey: C
     koschey.does("project", "unmerge", "numpy", "--reason", "x")
     assert koschey.listed("project", "rules") == []
     assert koschey.does("project", "rules") == "nothing is reserved, claimed or merged\n"
+
+
+def test_the_life_of_a_project_has_commands(koschey: CommandLine) -> None:
+    assert koschey.does("project", "list") == "nothing was uploaded yet\n"
+    for command in ("yank", "unyank", "restore", "delete"):
+        said = koschey.refuses("project", command, "tool==1.0", "--reason", "x")
+        assert said == "no project of the company's own 'tool' here"
+    assert koschey.refuses("project", "show", "tool") == "no project 'tool' here"
+    refused = koschey.refuses("project", "status", "tool", "archived", "--reason", "x")
+    assert "no project of the company's own" in refused

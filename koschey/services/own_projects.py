@@ -1,0 +1,128 @@
+"""What there is of the company's own: its projects in order, and all about one name."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Any
+
+from sqlalchemy import case, func, select, tuple_
+
+from koschey.domain.explanation import iso
+from koschey.domain.names import normalize
+from koschey.errors import NotFound
+from koschey.services.configuration import Configuration
+from koschey.services.known import owners, projects_named
+from koschey.services.names import Names
+from koschey.stores.database import Database
+from koschey.stores.models import File, Project, ProjectState, Source, SourceKind
+
+
+class OwnProjects:
+    """Reads hosted projects, as plain values."""
+
+    def __init__(self, database: Database, configuration: Configuration, names: Names) -> None:
+        self._database = database
+        self._configuration = configuration
+        self._names = names
+
+    def page(
+        self, *, after: str | None = None, limit: int = 100, deleted: bool = False
+    ) -> list[dict[str, Any]]:
+        """The next ``limit`` hosted projects by name and source, with what they have.
+
+        Args:
+            after: the last one before, as ``name/source``; a name alone: what comes behind all of that name.
+            deleted: also those that were deleted as a whole.
+        """
+        query = select(
+            Project.id, Project.name, Source.name, Project.status, Project.status_reason, Project.state
+        )
+        query = query.join(Source).where(Source.kind == SourceKind.HOSTED)
+        if not deleted:
+            query = query.where(Project.state == ProjectState.PRESENT)
+        if after is not None:
+            name, _, source = after.partition("/")
+            behind = tuple_(Project.name, Source.name) > (name, source)
+            query = query.where(behind if source else Project.name > name)
+        with self._database.reading() as session:
+            rows = session.execute(query.order_by(Project.name, Source.name).limit(limit)).all()
+            counted = select(
+                File.project_id,
+                func.count(case((File.deleted_at.is_(None), 1))),
+                func.max(File.upload_time),
+            ).where(File.project_id.in_([row[0] for row in rows]))
+            files = {row[0]: row for row in session.execute(counted.group_by(File.project_id))}
+        return [
+            {
+                "name": name,
+                "source": source,
+                "status": "deleted" if state == ProjectState.DELETED else status,
+                "status_reason": reason,
+                "files": files[project_id][1] if project_id in files else 0,
+                "last_upload": iso(files[project_id][2]) if project_id in files else None,
+            }
+            for project_id, name, source, status, reason, state in rows
+        ]
+
+    def about(self, name: str) -> dict[str, Any]:
+        """Whose a name is in each index and by which rules, and its hosted projects with their files.
+
+        Raises:
+            RequestInvalid: not a name. NotFound: nothing is known or said of it.
+        """
+        wanted = normalize(name)
+        with self._database.reading() as session:
+            projects = projects_named(session.connection(), [wanted])
+            sources = {row.id: row for row in session.scalars(select(Source))}
+            hosted = [p for p in projects if sources[p.source_id].kind == SourceKind.HOSTED]
+            found = select(File).where(File.project_id.in_([project.id for project in hosted]))
+            files = list(session.scalars(found.order_by(File.id)))
+            reasons = dict(
+                session.execute(
+                    select(Project.id, Project.status_reason).where(Project.id.in_([p.id for p in hosted]))
+                ).all()
+            )
+        indexes = self._configuration.indexes()
+        having = {project.source_id for project in projects}
+        rules = [rule for rule in self._names.rules() if _covers(rule, wanted)]
+        if not rules and all(project.state == ProjectState.ABSENT for project in projects):
+            raise NotFound("project", wanted)
+        return {
+            "name": wanted,
+            "rules": rules,
+            "indexes": [
+                {
+                    "index": index.name,
+                    "outside": index.outside(wanted, having).value,
+                    "sources": [sources[part.source_id].name for part in owners(index, projects)],
+                }
+                for index in indexes
+            ],
+            "hosted": [
+                {
+                    "source": sources[project.source_id].name,
+                    "state": project.state,
+                    "status": project.status,
+                    "status_reason": reasons[project.id],
+                    "files": [_file(file) for file in files if file.project_id == project.id],
+                }
+                for project in hosted
+            ],
+        }
+
+
+def _covers(rule: dict[str, Any], name: str) -> bool:
+    return fnmatchcase(name, rule["pattern"])
+
+
+def _file(file: File) -> dict[str, Any]:
+    return {
+        "filename": file.filename,
+        "version": file.version,
+        "size": file.size,
+        "sha256": file.sha256,
+        "upload_time": iso(file.upload_time),
+        "yanked": file.yanked_reason or file.yanked,
+        "deleted_at": iso(file.deleted_at),
+        "restorable": file.deleted_at is not None and file.stored_at is not None,
+    }
