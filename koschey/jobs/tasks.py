@@ -76,7 +76,8 @@ IN_WORKERS = (
 #: All of them for one run, each before what goes on with what it found.
 IN_ORDER = (
     "settle_policies", "refresh_stale", "release_due", "derive_work", "build_roots", "settle_asks", "tell",
-    "sweep_usage", "sweep_deleted", "sweep_sign_in", "sweep_spool", "tally_storage", "evict_files", "sweep_blobs",
+    "sweep_usage", "sweep_deleted", "sweep_sign_in", "sweep_spool", "tally_storage", "evict_files",
+    "sweep_blobs",
 )  # fmt: skip
 #: What is left to each machine with web processes then: a spool folder is its own, and a root list that is
 #: to be there within seconds is no job for a worker, which would start a process each time to look.
