@@ -152,6 +152,12 @@ class Settings:
     )
     upstream_retries: int = _setting(2, "How often a failed request to an upstream is repeated.")
     max_page_bytes: int = _setting(64 * 2**20, "Size limit of an upstream's page, decompressed, in bytes.")
+    max_root_bytes: int = _setting(
+        256 * 2**20, "Size limit of an upstream's root list, decompressed, in bytes."
+    )
+    root_deadline: float = _setting(
+        600.0, "Seconds within which an upstream's root list must have arrived and been read."
+    )
     max_file_bytes: int = _setting(8 * 2**30, "Size limit of a file fetched from an upstream, in bytes.")
     max_metadata_bytes: int = _setting(16 * 2**20, "Size limit of a METADATA file or provenance document.")
     max_upload_bytes: int = _setting(2 * 2**30, "Size limit of an upload, in bytes.")
@@ -240,7 +246,14 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
 
 def _check(settings: Settings) -> None:
     """Values that are of their type and still make no sense."""
-    for name in ("connect_timeout", "read_timeout", "page_deadline", "refresh_deadline", "file_deadline"):
+    for name in (
+        "connect_timeout",
+        "read_timeout",
+        "page_deadline",
+        "refresh_deadline",
+        "root_deadline",
+        "file_deadline",
+    ):
         if getattr(settings, name) < _SHORTEST_SECONDS:
             raise SettingsInvalid(PREFIX + name.upper(), f"is in seconds, {_SHORTEST_SECONDS:g} at the least")
     if settings.orphan_grace_seconds < _SHORTEST_GRACE:

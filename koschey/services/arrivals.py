@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from koschey.domain.decisions import NONE
-from koschey.domain.names import NormalizedName
-from koschey.domain.page import UpstreamFile
+from koschey.domain.page import Microseconds, UpstreamFile
 from koschey.domain.quarantine import decide, wants_checks
-from koschey.services.configuration import Configuration, SourceConfig
+from koschey.services.configuration import Configuration, IndexConfig, SourceConfig
 from koschey.services.holds import Holds
-from koschey.services.recording import Arrival
+from koschey.services.writes import Arrival
 from koschey.stores.database import Transaction
 
 
@@ -32,11 +31,15 @@ class Arrivals:
         self._configuration = configuration
         self._holds = holds
 
+    def indexes(self, tx: Transaction, source: SourceConfig) -> Sequence[IndexConfig]:
+        """The indexes in which the source's files are judged."""
+        return self._configuration.indexes_of(source.id, tx.session)
+
     def judge(
         self,
-        tx: Transaction,
+        indexes: Sequence[IndexConfig],
         source: SourceConfig,
-        name: NormalizedName,
+        name: str,
         files: Sequence[UpstreamFile],
         arrival: Arrival,
     ) -> list[tuple[bool, bool]]:
@@ -44,7 +47,6 @@ class Arrivals:
 
         Decisions are left out: where there are any, the whole project is settled anyhow.
         """
-        indexes = self._configuration.indexes_of(source.id, tx.session)
         policies = {index.policy(source, name) for index in indexes}
         news = (
             _New(
@@ -60,6 +62,14 @@ class Arrivals:
             for new in news
         ]
 
-    def settle(self, tx: Transaction, project_id: int, *, actor: str, at: int) -> None:
-        """Record what the verdicts on all files of the project come to; its pages are new ones."""
-        self._holds.settle(tx, [project_id], actor=actor, at=at, raise_serial=True)
+    def settle(
+        self,
+        tx: Transaction,
+        project_ids: Sequence[int],
+        *,
+        actor: str,
+        at: Microseconds,
+        changed: Sequence[int],
+    ) -> None:
+        """Record what verdicts on all files of some projects come to; the pages of ``changed`` are new."""
+        self._holds.settle(tx, project_ids, actor=actor, at=at, changed=changed)

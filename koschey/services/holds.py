@@ -101,6 +101,7 @@ class Holds:
         at: Microseconds,
         file_ids: Sequence[int] | None = None,
         raise_serial: bool = False,
+        changed: Sequence[int] = (),
     ) -> Settled:
         """Record what the verdicts on the files of some projects come to now.
 
@@ -111,6 +112,7 @@ class Holds:
             actor: who changed what verdicts hang on; ``koschey`` for time.
             file_ids: only these files, which belong to those projects; None: all of the projects' files.
             raise_serial: whether the pages change anyhow.
+            changed: projects, locked by the caller, whose pages change whatever the verdicts come to.
         """
         projects = {
             row[0]: _ProjectRow(*row) for ids in _batches(sorted(project_ids)) for row in _locked(tx, ids)
@@ -132,6 +134,7 @@ class Holds:
             changes.counts[hold.index_id] -= 1
         if raise_serial:
             changes.projects.update(projects)
+        changes.projects.update(changed)
         _write(tx, changes)
         return Settled(*(changes.states[state] for state in (State.VISIBLE, State.HELD, State.REJECTED)))
 

@@ -8,27 +8,18 @@ import structlog
 from sqlalchemy import delete, select
 
 from koschey.domain.names import NormalizedName
-from koschey.errors import Busy, NameOwned, UpstreamInvalid
+from koschey.errors import NameOwned, UpstreamInvalid
 from koschey.services.configuration import Configuration, SourceConfig
 from koschey.services.flights import Flights
-from koschey.services.recording import (
-    Known,
-    Look,
-    NewFiles,
-    Recorder,
-    known_project,
-    new_project,
-    set_project,
-)
+from koschey.services.looks import Seen, record
+from koschey.services.recording import Look
+from koschey.services.writes import NewFiles
 from koschey.stores.database import Database, Transaction, now
 from koschey.stores.lookup import Lookup, UpstreamLook
 from koschey.stores.models import Event, Project, ProjectState
-from koschey.upstream.client import PageFetched, PageMissing, PageOutcome, PageUnchanged, UpstreamClient
+from koschey.upstream.client import PageFetched, PageMissing, UpstreamClient
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
-#: A 404 for a project that was there counts once it is confirmed by a second look at least so much later.
-CONFIRM_SECONDS = 10.0
 
 
 class Mirror:
@@ -89,8 +80,13 @@ class Mirror:
         if isinstance(outcome, PageFetched):
             self._refuse_stale(source, name, known, outcome.page.serial)
         with self._database.transaction() as tx:
-            look, work = self._recorded(tx, source, name, outcome, started)
-        if work:
+            recorded = record(tx, source, [Seen(name, outcome, started)], self._arrivals, self._configuration)
+            if isinstance(outcome, PageMissing):
+                self._bound_absent(tx, started)
+        look = recorded.looks[name]
+        if look is Look.OWNED:
+            raise NameOwned(source.name, name)
+        if recorded.work_came:
             self._work_came()
         log.info("upstream.look", upstream=source.name, project=name, outcome=str(look))
         return look
@@ -122,71 +118,6 @@ class Mirror:
         raise UpstreamInvalid(
             source.name, f"its page of {name} has serial {serial}, older than {stored} seen before"
         )
-
-    def _recorded(
-        self, tx: Transaction, source: SourceConfig, name: NormalizedName, outcome: PageOutcome, at: int
-    ) -> tuple[Look, bool]:
-        """How the look ended, and whether it found work."""
-        self._refuse_owned(tx, source, name)
-        known = known_project(tx, source.id, name)
-        if isinstance(outcome, PageMissing):
-            return self._record_missing(tx, source, name, known, at), False
-        if isinstance(outcome, PageUnchanged):
-            if known is None:
-                raise Busy(f"the project {name}")  # it was forgotten while the upstream was asked
-            set_project(tx, known.id, looked_at=at, missing_since=None)
-            return Look.UNCHANGED, False
-        recorder = Recorder(tx, source, name, known, at, self._arrivals)
-        return recorder.record(outcome), recorder.work_came
-
-    def _refuse_owned(self, tx: Transaction, source: SourceConfig, name: NormalizedName) -> None:
-        """A name that became the company's own while its page was asked for is not recorded.
-
-        Whoever uploads or claims it holds the name, too, so one of the two sees the other.
-        """
-        tx.lock_name(name)
-        having = tx.session.scalars(select(Project.source_id).where(Project.name == name)).all()
-        if not self._configuration.may_ask(source.id, name, having, session=tx.session):
-            raise NameOwned(source.name, name)
-
-    def _record_missing(
-        self, tx: Transaction, source: SourceConfig, name: NormalizedName, known: Known | None, at: int
-    ) -> Look:
-        if known is None:
-            new_project(
-                tx,
-                source_id=source.id,
-                name=name,
-                state=ProjectState.ABSENT,
-                status="active",
-                status_reason=None,
-                serial=0,
-                first_seen=at,
-                looked_at=at,
-            )
-            self._bound_absent(tx, at)
-            return Look.ABSENT
-        if known.state != ProjectState.PRESENT:
-            set_project(tx, known.id, looked_at=at)
-            return Look.ABSENT
-        if known.missing_since is None or at - known.missing_since < CONFIRM_SECONDS * 1e6:
-            # One 404 for a project that was there may be a cache's or a proxy's mistake.
-            set_project(tx, known.id, looked_at=at, missing_since=known.missing_since or at)
-            log.warning("upstream.project_missing", upstream=source.name, project=name, confirmed=False)
-            return Look.SUSPICIOUS
-        set_project(tx, known.id, state=ProjectState.DELETED, looked_at=at, etag=None, upstream_serial=None)
-        tx.record(
-            "project.deleted_upstream",
-            actor=f"upstream:{source.name}",
-            project=name,
-            before="present",
-            after="deleted",
-            reason="its page is gone (404, confirmed)",
-        )
-        tx.session.flush()
-        self._arrivals.settle(tx, known.id, actor=f"upstream:{source.name}", at=at)
-        log.warning("upstream.project_missing", upstream=source.name, project=name, confirmed=True)
-        return Look.CHANGED
 
     def _bound_absent(self, tx: Transaction, at: int) -> None:
         """Forget the oldest remembered 404s beyond the limit; looked at for one name in a hundred."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from koschey.domain.ownership import Outside
 from koschey.services.configuration import Configuration, IndexConfig, SourceConfig
-from koschey.services.mirror import CONFIRM_SECONDS
+from koschey.services.looks import CONFIRM_SECONDS
 from koschey.stores.database import now
 from koschey.stores.lookup import Lookup, NameLook, ProjectLook
 from koschey.stores.models import ProjectState, SourceKind

@@ -28,7 +28,7 @@ from koschey.services.access import Access
 from koschey.services.admission import Admission
 from koschey.services.configuration import Configuration, IndexConfig, SourceConfig
 from koschey.services.holds import Holds
-from koschey.services.recording import Known, known_project, new_project, set_project
+from koschey.services.project_rows import Known, known_project, new_project, set_project
 from koschey.stores.blobs import BlobStore
 from koschey.stores.database import Database, Transaction, now
 from koschey.stores.incoming import Incoming

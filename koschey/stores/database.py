@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -90,6 +90,10 @@ _NEXT_SERIAL = (
 )
 #: Of two numbers: the locks of ``koschey.stores.locks`` have one.
 _LOCK_NAME = text("SELECT pg_advisory_xact_lock(1, hashtext(:name))")
+_LOCK_NAMES = text(
+    "SELECT count(pg_advisory_xact_lock(1, number)) FROM ("
+    "SELECT DISTINCT hashtext(name) AS number FROM unnest(CAST(:names AS text[])) AS name ORDER BY 1) AS each"
+)
 _LOCK_PROJECT = select(_PROJECTS.c.id).where(_PROJECTS.c.id == bindparam("_id")).with_for_update()
 _RAISE_SERIAL = (
     update(_PROJECTS)  # type: ignore[arg-type]
@@ -127,6 +131,11 @@ class Transaction:
         """
         if self.connection.dialect.name == "postgresql":
             self.connection.execute(_LOCK_NAME, {"name": name})
+
+    def lock_names(self, names: Sequence[str]) -> None:
+        """``lock_name`` for many, in one order, so that two who do so do not wait for each other."""
+        if self.connection.dialect.name == "postgresql":
+            self.connection.execute(_LOCK_NAMES, {"names": list(names)})
 
     def lock_project(self, project_id: int) -> bool:
         """Keep other writers off a project and its files until the commit; False: there is none of that id.

@@ -91,6 +91,15 @@ class Source(Base):
     internal: Mapped[bool] = mapped_column(default=False)
     refresh_seconds: Mapped[float] = mapped_column(default=600.0)
     created_at: Mapped[int] = mapped_column(BigInteger)
+    mode: Mapped[str] = mapped_column(String(10), default="known")
+    """How much of an upstream is kept in step: ``koschey.domain.filters.Mode``."""
+    filters: Mapped[str] = mapped_column(Text, default="{}")
+    """JSON of ``koschey.domain.filters.Filters``."""
+    sync_seconds: Mapped[float] = mapped_column(default=3600.0)
+    """Time between two syncs by the schedule; 0: none."""
+    requests_per_second: Mapped[float | None]
+    connections: Mapped[int] = mapped_column(default=16)
+    """So many at once in a sync."""
 
 
 class IndexRow(Base):

@@ -58,6 +58,11 @@ class Answer:
         self._received = 0
         self._receivable: int | None = None
 
+    @property
+    def received(self) -> int:
+        """Bytes of the body that came over the wire so far."""
+        return self._received
+
     def read(self, limit: int) -> bytes:
         """The whole body, decoded.
 
@@ -65,17 +70,21 @@ class Answer:
             UpstreamInvalid: more than ``limit`` bytes, or not what its encoding says.
             UpstreamTimeout: the deadline passed. UpstreamUnavailable: the connection broke.
         """
+        return b"".join(self.limited(limit))
+
+    def limited(self, limit: int) -> Iterator[bytes]:
+        """The body in pieces, decoded. Raises: as ``read``."""
         declared = self.headers.get("content-length", "")
         if declared.isascii() and declared.isdigit() and int(declared[:20]) > limit:
             raise self._too_large(limit)
         # Compressed input may grow without any output; a little more than the limit is framing of gzip.
         self._receivable = limit + 65536
-        body = bytearray()
+        length = 0
         for chunk in self.chunks():
-            body += chunk
-            if len(body) > limit:
+            length += len(chunk)
+            if length > limit:
                 raise self._too_large(limit)
-        return bytes(body)
+            yield chunk
 
     def chunks(self, size: int = 65536) -> Iterator[bytes]:
         """The body in pieces of at most ``size`` bytes, each as soon as it has arrived.
@@ -115,6 +124,7 @@ class Answer:
             # "from None": a library's message may quote what must not reach a log.
             raise translated(self.upstream, self.url, error, self._exchange)[0] from None
         self._received += len(data)
+        self._exchange.received += len(data)
         if self._receivable is not None and self._received > self._receivable:
             raise self._too_large(self._receivable)
         return data

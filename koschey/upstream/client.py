@@ -15,8 +15,10 @@ from koschey.domain.names import NormalizedName
 from koschey.domain.page import UpstreamPage
 from koschey.domain.upstream_fields import serial as serial_of
 from koschey.domain.upstream_page import PageInvalid, parse_html, parse_json
+from koschey.domain.upstream_root import RootListing, parse_root_html, parse_root_json
 from koschey.errors import NameOwned, UpstreamInvalid, UpstreamUnavailable
 from koschey.upstream.endpoint import Endpoint
+from koschey.upstream.manners import Tally
 
 if TYPE_CHECKING:  # an index that serves what it has needs no HTTP client, nor its megabytes
     from koschey.upstream.answer import Answer
@@ -49,6 +51,23 @@ class PageMissing:
 PageOutcome = PageFetched | PageUnchanged | PageMissing
 
 
+@dataclass(frozen=True)
+class RootFetched:
+    """The upstream's root list, its ETag, and how many bytes it took on the wire."""
+
+    listing: RootListing
+    etag: str | None
+    size: int
+
+
+@dataclass(frozen=True)
+class RootUnchanged:
+    """304: the root list is what it was when we stored its ETag."""
+
+
+RootOutcome = RootFetched | RootUnchanged
+
+
 class UpstreamClient:
     """Pages and files of upstreams, within limits; see ``OutgoingSession`` for the rules of the door.
 
@@ -69,6 +88,7 @@ class UpstreamClient:
         may_ask: Callable[[str, str], bool],
         max_page_bytes: int,
         max_document_bytes: int,
+        max_root_bytes: int = 256 * 2**20,
     ) -> None:
         self._connect = connect
         self._may_ask = may_ask
@@ -76,6 +96,7 @@ class UpstreamClient:
         self._connecting = threading.Lock()
         self._max_page_bytes = max_page_bytes
         self._max_document_bytes = max_document_bytes
+        self._max_root_bytes = max_root_bytes
 
     @property
     def _session(self) -> OutgoingSession:
@@ -90,12 +111,21 @@ class UpstreamClient:
             self._connected.close()
 
     def project_page(
-        self, endpoint: Endpoint, name: NormalizedName, *, etag: str | None, deadline: float
+        self,
+        endpoint: Endpoint,
+        name: NormalizedName,
+        *,
+        etag: str | None,
+        deadline: float,
+        past_caches: bool = False,
+        tally: Tally | None = None,
     ) -> PageOutcome:
         """Ask for a project's page, on the condition that it changed since ``etag``.
 
         Args:
             deadline: seconds for everything, parsing included.
+            past_caches: ask caches on the way to look anew: what they had was stale.
+            tally: counts what the request came to.
 
         Raises:
             UpstreamUnavailable, UpstreamTimeout, UpstreamRefused: no answer that says anything.
@@ -106,8 +136,10 @@ class UpstreamClient:
         headers = {"Accept": ACCEPT_PAGE}
         if etag:
             headers["If-None-Match"] = etag
+        if past_caches:
+            headers["Cache-Control"] = "no-cache"
         url = f"{endpoint.url}{quote(name, safe='')}/"
-        with self._session.open(endpoint, url, headers=headers, deadline=deadline) as answer:
+        with self._session.open(endpoint, url, headers=headers, deadline=deadline, tally=tally) as answer:
             if answer.status == 304 and etag:
                 return PageUnchanged()
             if answer.status in (404, 410):
@@ -122,6 +154,39 @@ class UpstreamClient:
                 if serial is not None:
                     page = _with_serial(page, serial)
             return PageFetched(page, answer.headers.get("ETag"))
+
+    def root_list(
+        self, endpoint: Endpoint, *, etag: str | None, deadline: float, tally: Tally | None = None
+    ) -> RootOutcome:
+        """Ask for the root list, on the condition that it changed since ``etag``. Tens of megabytes.
+
+        Args:
+            deadline: seconds for everything, parsing included.
+
+        Raises:
+            UpstreamUnavailable, UpstreamTimeout, UpstreamRefused: no answer that says anything.
+            UpstreamInvalid: an answer that must not be believed.
+        """
+        ends = time.monotonic() + deadline
+        headers = {"Accept": ACCEPT_PAGE}
+        if etag:
+            headers["If-None-Match"] = etag
+        counted = Tally()
+        with self._session.open(
+            endpoint, endpoint.url, headers=headers, deadline=deadline, tally=counted
+        ) as answer:
+            if answer.status == 304 and etag:
+                outcome: RootOutcome = RootUnchanged()
+            else:
+                _expect_ok(endpoint, answer)
+                try:
+                    listing = self._root_parsed(endpoint, answer, ends)
+                except PageInvalid as error:
+                    raise UpstreamInvalid(endpoint.name, f"its root list is not usable: {error}") from error
+                outcome = RootFetched(listing, answer.headers.get("ETag"), answer.received)
+        if tally is not None:
+            tally.add(counted.requests, counted.bytes, unchanged=isinstance(outcome, RootUnchanged))
+        return outcome
 
     def document(
         self, endpoint: Endpoint, url: str, *, name: str, accept: str, sha256: str | None, deadline: float
@@ -172,28 +237,37 @@ class UpstreamClient:
         with self._session.open(endpoint, url, headers=headers, deadline=deadline, decode=False) as answer:
             yield answer
 
+from koschey.domain.upstream_root import RootListing, parse_root_html, parse_root_json
     def _guard(self, endpoint: Endpoint, name: str) -> None:
         """The last line: who asks has looked whose the name is, and may have been wrong or too early."""
         if not self._may_ask(endpoint.name, name):
             raise NameOwned(endpoint.name, name)
 
     def _parsed(self, endpoint: Endpoint, name: NormalizedName, answer: Answer, ends: float) -> UpstreamPage:
-        content_type, _, parameters = answer.headers.get("Content-Type", "").partition(";")
-        content_type = content_type.strip().lower()
+        content_type, charset = _typed(answer)
         body = answer.read(self._max_page_bytes)
 
         def expired() -> bool:
             return time.monotonic() > ends
 
-        if content_type in ("application/vnd.pypi.simple.v1+json", "application/json"):
+        if content_type in _JSON_TYPES:
             return parse_json(body, answer.url, name, expired=expired)
-        if content_type in ("text/html", "application/vnd.pypi.simple.v1+html", "application/xhtml+xml"):
-            charset = parameters.partition("charset=")[2].strip().strip('"') or None
+        if content_type in _HTML_TYPES:
             chunks = (body[i : i + 65536] for i in range(0, len(body), 65536))
             return parse_html(chunks, answer.url, name, charset=charset, expired=expired)
         raise UpstreamInvalid(
             endpoint.name, f"its page of {name} is {content_type or 'of no type'}, not a simple API page"
         )
+
+
+_JSON_TYPES = ("application/vnd.pypi.simple.v1+json", "application/json")
+_HTML_TYPES = ("text/html", "application/vnd.pypi.simple.v1+html", "application/xhtml+xml")
+
+
+def _typed(answer: Answer) -> tuple[str, str | None]:
+    """Media type and charset of an answer."""
+    content_type, _, parameters = answer.headers.get("Content-Type", "").partition(";")
+    return content_type.strip().lower(), parameters.partition("charset=")[2].strip().strip('"') or None
 
 
 def _expect_ok(endpoint: Endpoint, answer: Answer) -> None:

@@ -21,7 +21,16 @@ _resolving = TimeLimit()
 class Exchange:
     """One call of the session: all its hops, repetitions and the body together. Times in seconds."""
 
-    __slots__ = ("_ends", "connect_timeout", "read_timeout", "retries", "reused", "seconds")
+    __slots__ = (
+        "_ends",
+        "connect_timeout",
+        "read_timeout",
+        "received",
+        "requests",
+        "retries",
+        "reused",
+        "seconds",
+    )
 
     def __init__(
         self, seconds: float, *, connect_timeout: float, read_timeout: float, retries: int = 0
@@ -31,6 +40,10 @@ class Exchange:
         self.read_timeout = read_timeout
         self.retries = retries
         """How many repetitions are left."""
+        self.requests = 0
+        """How many were sent."""
+        self.received = 0
+        """Bytes of bodies."""
         self.reused = False
         """Whether the last request went over a kept-alive connection."""
         self._ends = time.monotonic() + seconds

@@ -32,6 +32,8 @@ class Endpoint:
     """URL of a proxy; empty: none; None: what HTTP_PROXY, HTTPS_PROXY and NO_PROXY say."""
     internal: bool = False
     """The operator declares that pages may point to private and loopback addresses too."""
+    requests_per_second: float | None = None
+    """So many of this process at the most; None: no limit."""
 
     def __post_init__(self) -> None:
         if not self.url.endswith("/"):

@@ -30,6 +30,7 @@ from koschey.upstream.answer import Answer
 from koschey.upstream.deadlines import Exchange, during
 from koschey.upstream.endpoint import Endpoint
 from koschey.upstream.failures import translated
+from koschey.upstream.manners import Manners, Tally
 from koschey.upstream.pools import AllPools
 from koschey.upstream.routes import Decision, Routes
 from koschey.upstream.urls import Target, parsed, shown
@@ -37,6 +38,8 @@ from koschey.upstream.urls import Target, parsed, shown
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _PASSING = frozenset((429, 500, 502, 503, 504))
+#: With Retry-After, these ask for patience with the whole upstream (RFC 6585, RFC 9110).
+_ASKING = frozenset((429, 503))
 _SECRET_HEADERS = frozenset(("Authorization", "Cookie", "Proxy-Authorization"))
 #: Seconds before the first repetition; doubled each time, and anything between half and all of it.
 _BACK_OFF = 0.25
@@ -75,6 +78,7 @@ class OutgoingSession:
         self._user_agent = user_agent
         self._routes = Routes(hooks, hook_patience=hook_patience)
         self._pools = AllPools(resolve)
+        self._manners = Manners()
 
     @contextmanager
     def open(
@@ -86,6 +90,7 @@ class OutgoingSession:
         deadline: float,
         decode: bool = True,
         retry: bool = True,
+        tally: Tally | None = None,
     ) -> Iterator[Answer]:
         """GET ``url`` for ``endpoint``; the answer is valid inside the ``with`` block.
 
@@ -94,6 +99,7 @@ class OutgoingSession:
             deadline: seconds for everything: repetitions, redirects and the reading of the body.
             decode: ask for gzip and decode it; otherwise ask for, and hand out, the bytes as they are.
             retry: whether to repeat at all.
+            tally: counts what this came to, failures too.
 
         Raises:
             UpstreamUnavailable: no usable answer after all repetitions.
@@ -109,12 +115,18 @@ class OutgoingSession:
         )
         asked = {"User-Agent": self._user_agent, "Accept-Encoding": "gzip" if decode else "identity"}
         asked.update(_titled(headers))
-        raw, final = self._followed(endpoint, url, asked, exchange)
-        answer = Answer(endpoint.name, final, raw, exchange, decode=decode)
+        status = 0
         try:
-            yield answer
+            raw, final = self._followed(endpoint, url, asked, exchange)
+            status = raw.status
+            answer = Answer(endpoint.name, final, raw, exchange, decode=decode)
+            try:
+                yield answer
+            finally:
+                answer.close()
         finally:
-            answer.close()
+            if tally is not None:
+                tally.add(exchange.requests, exchange.received, unchanged=status == 304)
 
     def post(
         self, endpoint: Endpoint, url: str, body: bytes, *, headers: Mapping[str, str], deadline: float
@@ -167,7 +179,9 @@ class OutgoingSession:
         stale_allowed = True
         back_off = _BACK_OFF
         while True:
+            self._manners.wait(endpoint, exchange)
             exchange.reused = False
+            exchange.requests += 1
             wait = uniform(back_off / 2, back_off)  # noqa: S311 - jitter is no secret
             try:
                 raw = self._sent(endpoint, target, headers, exchange)
@@ -183,6 +197,8 @@ class OutgoingSession:
                 asked = _retry_after(raw.headers.get("retry-after"))
                 _dispose(endpoint, target, raw, exchange)
                 failure, repeatable = _passing(endpoint, target, raw.status, asked), True
+                if asked is not None and raw.status in _ASKING:
+                    self._manners.pause(endpoint, asked)
                 wait = wait if asked is None else asked
             if not repeatable or exchange.retries <= 0 or wait >= exchange.left():
                 # Outside of "except", so without a cause: a library's message may quote a secret.
