@@ -248,6 +248,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         session,
         may_ask=lambda upstream, name: may_ask(lookup, configuration, upstream, name),
         max_page_bytes=settings.max_page_bytes,
+        max_root_bytes=settings.max_root_bytes,
         max_document_bytes=settings.max_metadata_bytes,
     )
     lookup = Lookup(engine)

@@ -92,7 +92,7 @@ _NEXT_SERIAL = (
 _LOCK_NAME = text("SELECT pg_advisory_xact_lock(1, hashtext(:name))")
 _LOCK_NAMES = text(
     "SELECT count(pg_advisory_xact_lock(1, number)) FROM ("
-    "SELECT DISTINCT hashtext(name) AS number FROM unnest(CAST(:names AS text[])) AS name ORDER BY 1) AS each"
+    "SELECT DISTINCT hashtext(name) AS number FROM unnest(CAST(:names AS text[])) AS name ORDER BY 1) AS n"
 )
 _LOCK_PROJECT = select(_PROJECTS.c.id).where(_PROJECTS.c.id == bindparam("_id")).with_for_update()
 _RAISE_SERIAL = (

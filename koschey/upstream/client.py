@@ -237,11 +237,25 @@ class UpstreamClient:
         with self._session.open(endpoint, url, headers=headers, deadline=deadline, decode=False) as answer:
             yield answer
 
-from koschey.domain.upstream_root import RootListing, parse_root_html, parse_root_json
     def _guard(self, endpoint: Endpoint, name: str) -> None:
         """The last line: who asks has looked whose the name is, and may have been wrong or too early."""
         if not self._may_ask(endpoint.name, name):
             raise NameOwned(endpoint.name, name)
+
+    def _root_parsed(self, endpoint: Endpoint, answer: Answer, ends: float) -> RootListing:
+        content_type, charset = _typed(answer)
+        if content_type in _JSON_TYPES:
+            listing = parse_root_json(answer.read(self._max_root_bytes))
+        elif content_type in _HTML_TYPES:
+            chunks = answer.limited(self._max_root_bytes)
+            listing = parse_root_html(chunks, charset=charset, expired=lambda: time.monotonic() > ends)
+        else:
+            raise UpstreamInvalid(
+                endpoint.name, f"its root list is {content_type or 'of no type'}, not a simple API page"
+            )
+        if listing.serial is None:
+            listing.serial = serial_of(answer.headers.get("X-PyPI-Last-Serial"))
+        return listing
 
     def _parsed(self, endpoint: Endpoint, name: NormalizedName, answer: Answer, ends: float) -> UpstreamPage:
         content_type, charset = _typed(answer)
