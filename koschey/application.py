@@ -392,6 +392,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         orphans=orphans,
         tallies=tallies,
         eviction=eviction,
+        root_builder=roots,
         files=files_service,
         health=Health(health_checks),
         locks=locks,

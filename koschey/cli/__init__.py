@@ -15,6 +15,8 @@ _COMMANDS = {
     "db": "database",
     "grant": "grants",
     "group": "groups",
+    "doctor": "doctor",
+    "fsck": "fsck",
     "hosted": "hosted",
     "index": "indexes",
     "policy": "policies",

@@ -85,5 +85,9 @@ def _shown(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(str(item) for item in value) or "-"
     text = f"{value:g}" if isinstance(value, float) else str(value)
-    # What an upstream wrote must not steer the terminal.
+    return plain(text)
+
+
+def plain(text: str) -> str:
+    """Text for a terminal, which what an upstream wrote must not steer."""
     return "".join(sign if sign.isprintable() else "\ufffd" for sign in text)

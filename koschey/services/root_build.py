@@ -159,6 +159,14 @@ def stored(connection: Connection, index_id: int) -> Built | None:
     return None if row is None else Built._make(row)
 
 
+def bodies(connection: Connection, index_id: int) -> Iterator[bytes]:
+    """The bodies of an index's chunks in order, as ``deflate`` made them."""
+    order = ' COLLATE "C"' if connection.dialect.name == "postgresql" else ""
+    query = f"SELECT body FROM root_chunk WHERE index_id = :index ORDER BY first{order}"  # noqa: S608 - ours
+    rows = connection.execute(text(query), {"index": index_id}, execution_options={"yield_per": 50})
+    return (bytes(body) for (body,) in rows)
+
+
 def deflate(piece: bytes) -> bytes:
     """Compressed so that what is joined to it is one stream with it."""
     compressor = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)

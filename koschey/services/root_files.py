@@ -15,12 +15,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol
 
-from sqlalchemy import Connection, text
-
 from koschey.domain.negotiation import Representation
 from koschey.domain.simple_api import RootFrame, read_entries, render_entries, root_frame
 from koschey.errors import StoreUnavailable
-from koschey.services.root_build import deflate, inflate, stored
+from koschey.services.root_build import bodies, deflate, inflate, stored
 from koschey.stores.database import Database
 from koschey.stores.locks import FileLocks
 
@@ -85,11 +83,11 @@ class RootFiles:
             handle, name = tempfile.mkstemp(dir=self._folder, prefix="making-")
             try:
                 with os.fdopen(handle, "wb") as out:
-                    bodies = _bodies(connection, index_id)
+                    pieces = bodies(connection, index_id)
                     if form is Representation.JSON and encoding == "gzip" and may_see is None:
-                        _spliced(out, frame, bodies)
+                        _spliced(out, frame, pieces)
                     else:
-                        _written(out, encoding, _pieces(frame, bodies, form, may_see))
+                        _written(out, encoding, _pieces(frame, pieces, form, may_see))
                 Path(name).replace(path)
             except BaseException:
                 Path(name).unlink(missing_ok=True)
@@ -108,13 +106,6 @@ class RootFiles:
 
 class _Out(Protocol):
     def write(self, data: bytes, /) -> object: ...
-
-
-def _bodies(connection: Connection, index_id: int) -> Iterator[bytes]:
-    order = ' COLLATE "C"' if connection.dialect.name == "postgresql" else ""
-    query = f"SELECT body FROM root_chunk WHERE index_id = :index ORDER BY first{order}"  # noqa: S608 - ours
-    rows = connection.execute(text(query), {"index": index_id}, execution_options={"yield_per": 50})
-    return (bytes(body) for (body,) in rows)
 
 
 def _pieces(

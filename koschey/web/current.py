@@ -28,6 +28,7 @@ from koschey.services.indexes import Indexes
 from koschey.services.orphans import Orphans
 from koschey.services.pages import PageCache
 from koschey.services.passwords import Passwords
+from koschey.services.root_build import RootBuilder
 from koschey.services.root_list import RootList
 from koschey.services.tallies import Tallies
 from koschey.services.token_uses import TokenUses
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from koschey.services.asks import Asks
     from koschey.services.audit import Audit
     from koschey.services.closure import Closure
+    from koschey.services.doctor import Doctor
     from koschey.services.explanations import Explanations
     from koschey.services.grants import Grants
     from koschey.services.groups import Groups
@@ -100,6 +102,7 @@ class Koschey:
     orphans: Orphans
     tallies: Tallies
     eviction: Eviction
+    root_builder: RootBuilder
     files: Files
     health: Health
     locks: Locks
@@ -135,6 +138,21 @@ class Koschey:
         from koschey.services.requirements import Requirements
 
         return Closure(self.database, self.configuration, Requirements(self.database, self.store))
+
+    @cached_property
+    def doctor(self) -> Doctor:
+        from koschey.services.doctor import Doctor
+
+        return Doctor(
+            self.settings,
+            self.database,
+            self.configuration,
+            self.store,
+            self.queue,
+            self.probe,
+            self.metrics,
+            swept_at=getattr(self.queue, "ran_at", None),
+        )
 
     @cached_property
     def explanations(self) -> Explanations:
