@@ -17,7 +17,7 @@ from typing import Any
 
 import requests
 
-from tests import prepared
+from tests import commands, prepared
 
 START_SECONDS = 40.0
 STOP_SECONDS = 15.0
@@ -85,15 +85,7 @@ class Running:
 
     def cli(self, *arguments: str) -> str:
         """Run another ``koschey`` command with the same settings; returns what it printed."""
-        done = subprocess.run(
-            [sys.executable, "-m", "koschey", *arguments],
-            env=dict(self.environment),
-            cwd=CHECKOUT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = commands.koschey(*arguments, environment=self.environment)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

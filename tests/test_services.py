@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import psycopg2
 import pytest
 from redis import Redis
 
-from tests import outside
+from tests import commands, outside, running
 from tests.services import S3Server, Services
 
 
@@ -69,3 +70,17 @@ def test_a_name_is_not_looked_up() -> None:
 )
 def test_only_loopback_and_unix_sockets_are_inside(address: object, inside: bool) -> None:
     assert outside.is_loopback(address) is inside
+
+
+def test_a_command_has_its_own_environment_streams_and_status(tmp_path: Path) -> None:
+    environment = running.clean_environment() | {"KOSCHEY_DATA_DIR": str(tmp_path / "one")}
+    one = commands.koschey("config", "show", environment=environment | {"KOSCHEY_CONTACT": "a@acme.example"})
+    other = commands.koschey("config", "show", environment=environment)
+    refused = commands.koschey("upstream", "add", "x", "nonsense", environment=environment)
+    misspelt = commands.koschey("upstrem", environment=environment)
+
+    assert (one.returncode, other.returncode, refused.returncode, misspelt.returncode) == (0, 0, 1, 2)
+    assert "a@acme.example" in one.stdout
+    assert "a@acme.example" not in other.stdout
+    assert refused.stderr.startswith("koschey: ") or "\nkoschey: " in refused.stderr
+    assert "upstrem" in misspelt.stderr

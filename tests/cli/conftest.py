@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests import running
+from tests import commands, prepared, running
 from tests.fake_upstream import FakeUpstream
 
 
@@ -40,18 +38,11 @@ class CommandLine:
             "KOSCHEY_LOG_LEVEL": "debug",
             **environment,
         }
+        if "KOSCHEY_DATABASE_URL" not in environment:
+            prepared.copy_schema(folder / "koschey.sqlite")
 
     def __call__(self, *arguments: str, stdin: str = "") -> Said:
-        done = subprocess.run(
-            [sys.executable, "-m", "koschey", *arguments],
-            env=self.environment,
-            cwd=running.CHECKOUT,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = commands.koschey(*arguments, environment=self.environment, stdin=stdin)
         self.written += done.stdout + done.stderr
         return Said(done.returncode, done.stdout, done.stderr)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests import running
+from tests import commands, running
 from tests.cli.conftest import CommandLine
 from tests.fake_upstream import JSON, FakeUpstream
 from tests.running import Running
@@ -121,16 +119,7 @@ def test_an_approval_with_dependencies_shows_them_first(tmp_path: Path) -> None:
 
         def planned() -> dict[str, list[str]]:
             """The plan as soon as the wheel's metadata has been found, and the answer to the question: no."""
-            asked = subprocess.run(
-                [sys.executable, "-m", "koschey", *wanted],
-                env=dict(server.koschey.environment),
-                cwd=running.CHECKOUT,
-                input="n\n",
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-            )
+            asked = commands.koschey(*wanted, environment=server.koschey.environment, stdin="n\n")
             assert asked.returncode == 1, asked
             return {"lines": asked.stdout.splitlines()} if "not known" not in asked.stdout else {}
 

@@ -7,7 +7,6 @@ import itertools
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -19,10 +18,10 @@ import pytest
 import requests
 
 from koschey.settings import Settings
-from tests import running
+from tests import commands, running
 from tests.fake_upstream import FakeUpstream
 from tests.protocol.asking import HTML, JSON, PROVENANCE, get, page
-from tests.running import CHECKOUT, Running, eventually, raw_request
+from tests.running import Running, eventually, raw_request
 from tests.upstream_pages import Project, UpstreamFile
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -79,15 +78,8 @@ def why(koschey: Running, path: str) -> dict[str, Any]:
 
 
 def explained(koschey: Running, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "koschey", "why", *arguments],
-        env=dict(koschey.environment) | {"KOSCHEY_LOG_LEVEL": "error"},
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    environment = dict(koschey.environment) | {"KOSCHEY_LOG_LEVEL": "error"}
+    return commands.koschey("why", *arguments, environment=environment)
 
 
 class Elements(HTMLParser):
