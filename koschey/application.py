@@ -397,6 +397,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         health=Health(health_checks),
         locks=locks,
         checking=checking,
+        examiner=examiner,
         tasks=tasks,
         schedule=schedule,
         lull=lull,

@@ -21,6 +21,7 @@ from typing import IO
 
 import msgspec
 
+from koschey.checks.description import Description
 from koschey.checks.embedded import Embedded
 from koschey.checks.subject import Contents, Subject
 from koschey.domain.checks import Finding, Outcome
@@ -75,6 +76,14 @@ class UploadAnswer(msgspec.Struct, frozen=True):
     problem: str | None = None
 
 
+class DescribeRequest(msgspec.Struct, frozen=True, tag="describe"):
+    """Make what the METADATA or PKG-INFO at ``path`` says of its project fit for a page."""
+
+    path: str
+    filename: str
+    seconds: float
+
+
 class ReadAnswer(msgspec.Struct, frozen=True):
     """What a file holds, or why it cannot be read."""
 
@@ -88,7 +97,7 @@ class PluginBroken(Exception):
 
 TAKEN = b'{"taken":true}\n'
 READY = b'{"ready":true}\n'
-_requests = msgspec.json.Decoder(ReadRequest | CheckRequest | UploadRequest)
+_requests = msgspec.json.Decoder(ReadRequest | CheckRequest | UploadRequest | DescribeRequest)
 
 
 def read(request: ReadRequest) -> ReadAnswer:
@@ -121,6 +130,23 @@ def examine_upload(request: UploadRequest) -> UploadAnswer:
         return UploadAnswer(problem=_CONTROL.sub(" ", str(error))[:_MAX_REASON])
     Path(request.out).write_bytes(body)
     return UploadAnswer(embedded=embedded)
+
+
+def describe(request: DescribeRequest) -> Description:
+    """Do a request to describe."""
+    from koschey.checks.description import describe
+
+    return describe(Path(request.path).read_bytes())
+
+
+def _done(request: ReadRequest | UploadRequest | DescribeRequest) -> msgspec.Struct:
+    match request:
+        case ReadRequest():
+            return read(request)
+        case UploadRequest():
+            return examine_upload(request)
+        case DescribeRequest():
+            return describe(request)
 
 
 class Checking:
@@ -175,7 +201,7 @@ def answers(line: bytes, checking: Checking) -> Iterator[msgspec.Struct]:
     request = _requests.decode(line)
     if not isinstance(request, CheckRequest):
         _limit_time(request.seconds)
-        yield read(request) if isinstance(request, ReadRequest) else examine_upload(request)
+        yield _done(request)
         return
     for wanted in request.checks:
         _limit_time(request.seconds)

@@ -13,6 +13,7 @@ import msgspec
 from koschey.checks.child import (
     DEFAULT_MEMORY_BYTES,
     CheckRequest,
+    DescribeRequest,
     ReadAnswer,
     ReadRequest,
     UploadAnswer,
@@ -20,6 +21,7 @@ from koschey.checks.child import (
     Wanted,
 )
 from koschey.checks.child_process import ChildLost, ChildProcess
+from koschey.checks.description import Description
 from koschey.checks.embedded import Embedded
 from koschey.checks.subject import Contents, Subject
 from koschey.domain.checks import Finding, Outcome
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 #: What the slowest machine can be expected to read, in bytes a second; large files get that much more time.
 _PACE = 20_000_000
+#: Somebody waits for the page.
+_DESCRIBING_SECONDS = 6.0
 _NONSENSE = "it crashed (its answer made no sense)"
 
 
@@ -102,7 +106,19 @@ class Examiner:
             raise Unreadable(filename, answer.problem or "it cannot be read")
         return answer.embedded
 
-    def _answer[T](self, request: ReadRequest | UploadRequest, answer_type: type[T]) -> T:
+    def describe(self, metadata: Path, filename: str) -> Description:
+        """What the METADATA or PKG-INFO at a path says of its project, for a page.
+
+        Args:
+            filename: of the file that it is of, for errors.
+
+        Raises:
+            Unreadable: it could not be told in time. StoreUnavailable: as ``read``.
+        """
+        request = DescribeRequest(str(metadata.absolute()), filename, _DESCRIBING_SECONDS)
+        return self._answer(request, Description)
+
+    def _answer[T](self, request: ReadRequest | UploadRequest | DescribeRequest, answer_type: type[T]) -> T:
         with self._child() as child:
             try:
                 child.begin(msgspec.json.encode(request))

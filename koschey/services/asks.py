@@ -254,6 +254,14 @@ class Asks:
             rows = session.scalars(query.order_by(AskRow.id).limit(MOST))
             return {row.version: _ask(row) for row in rows}
 
+    def get(self, ask_id: int) -> Ask:
+        """A wish by its id. Raises: NotFound."""
+        with self._database.reading() as session:
+            row = session.get(AskRow, ask_id)
+            if row is None:
+                raise NotFound("request", str(ask_id))
+            return _ask(row)
+
     def people(self, ask_id: int) -> list[Asker]:
         """Who has a wish, the first to ask first; ``MOST`` at the most."""
         query = select(AskerRow).where(AskerRow.ask_id == ask_id).order_by(AskerRow.at, AskerRow.actor)

@@ -82,6 +82,11 @@ class Case:
         """Those that are known, newest first."""
         return [version for version in self.releases if version is not None]
 
+    def spelling(self, version: str) -> str | None:
+        """A version in any spelling as its first file spells it; None when it is not known."""
+        wanted = canonical(version)
+        return next((known for known in self.versions if canonical(known) == wanted), None)
+
     @property
     def hosted(self) -> bool:
         """Whether the company's own store has it."""

@@ -45,7 +45,14 @@ class Explanations:
         Raises:
             NotFound, UpstreamError, Busy: as its page.
         """
-        case = self._cases.case(index_name, name)
+        return self.of_project(self.case(index_name, name), after=after)
+
+    def case(self, index_name: str, name: NormalizedName) -> Case:
+        """What ``of_project`` and ``of_version`` explain. Raises: as ``project``."""
+        return self._cases.case(index_name, name)
+
+    def of_project(self, case: Case, *, after: str | None = None) -> Explanation:
+        """As ``project``, of a case."""
         versions = list(case.releases)
         begin = versions.index(after) + 1 if after in case.versions else 0
         shown = versions[begin : begin + _VERSIONS_AT_ONCE]
@@ -73,9 +80,11 @@ class Explanations:
         Raises:
             NotFound, UpstreamError, Busy: as its project's page.
         """
-        case = self._cases.case(index_name, name)
-        wanted = canonical(version)
-        spelling = next((known for known in case.versions if canonical(known) == wanted), None)
+        return self.of_version(self.case(index_name, name), version, after=after)
+
+    def of_version(self, case: Case, version: str, *, after: str | None = None) -> Explanation:
+        """As ``version``, of a case."""
+        wanted, spelling = canonical(version), case.spelling(version)
         if spelling is None:
             return self._unknown(case, version)
         files = case.releases[spelling]

@@ -43,6 +43,7 @@ from koschey.upstream.client import UpstreamClient
 if TYPE_CHECKING:
     from pluggy import PluginManager
 
+    from koschey.checks.examiner import Examiner
     from koschey.services.accounts import Accounts
     from koschey.services.asks import Asks
     from koschey.services.audit import Audit
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from koschey.services.probe import Probe
     from koschey.services.project_json import ProjectJson
     from koschey.services.projects import Projects
+    from koschey.services.project_pages import ProjectPages
     from koschey.services.review import Review
     from koschey.services.search import Search
     from koschey.services.setup import Setup
@@ -107,6 +109,7 @@ class Koschey:
     health: Health
     locks: Locks
     checking: Checking
+    examiner: Examiner
     tasks: Mapping[str, Task]
     """What jobs do, by name."""
     schedule: Schedule
@@ -207,6 +210,14 @@ class Koschey:
         from koschey.services.policies import Policies
 
         return Policies(self.database, self.configuration)
+
+    @cached_property
+    def project_pages(self) -> ProjectPages:
+        from koschey.services.descriptions import Descriptions
+        from koschey.services.project_pages import ProjectPages
+
+        described = Descriptions(self.database, self.store, self.files, self.examiner)
+        return ProjectPages(self.database, self.lookup, self.explanations, described, self.asks)
 
     @cached_property
     def probe(self) -> Probe:

@@ -1,8 +1,8 @@
-"""The schema of the search: the beginnings under which a project's name is found."""
+"""The schema behind the pages on which people browse: search, and descriptions that were rendered."""
 
 from __future__ import annotations
 
-from sqlalchemy import String
+from sqlalchemy import BigInteger, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from koschey.stores.models import Base
@@ -22,3 +22,14 @@ class NameWord(Base):
     """Whether it begins inside the name; the names that begin with what was typed come first."""
     word: Mapped[str] = mapped_column(_PLAIN, primary_key=True)
     name: Mapped[str] = mapped_column(_PLAIN, primary_key=True)
+
+
+class DescriptionRow(Base):
+    """What a METADATA says of its project, made fit for a page (JSON of ``koschey.checks.description``)."""
+
+    __tablename__ = "description"
+    __table_args__ = (Index(None, "made_at"),)
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """Of the METADATA."""
+    body: Mapped[str] = mapped_column(Text)
+    made_at: Mapped[int] = mapped_column(BigInteger)

@@ -1,0 +1,132 @@
+"""``/projects/…``: what there is of a project, how to install it, and asking for what is hidden."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from flask import Blueprint, Response, request
+
+from koschey.domain.decisions import canonical
+from koschey.domain.permissions import Permission
+from koschey.errors import Conflict, Forbidden, RequestInvalid
+from koschey.services.configuration import MAIN
+from koschey.web.access import current_actor, requires
+from koschey.web.current import base_url, koschey
+from koschey.web.developers.addresses import moved, normalized, prefix, project_path
+from koschey.web.developers.tools import install_lines
+from koschey.web.people import back, html_page, say
+
+bp = Blueprint("projects", __name__)
+
+
+@bp.get("/projects/<name>/", defaults={"index": MAIN})
+@bp.get("/<index>/projects/<name>/")
+@requires(Permission.READ)
+def project(index: str, name: str) -> Response:
+    """A project: its newest version whole, and the list of all."""
+    project = normalized(name)
+    if project != name:
+        return moved(f"../{project}/")
+    page = koschey().project_pages.page(index, project, after=request.args.get("after"))
+    return _shown(index, project, page, asked=None)
+
+
+@bp.get("/projects/<name>/<version>/", defaults={"index": MAIN})
+@bp.get("/<index>/projects/<name>/<version>/")
+@requires(Permission.READ)
+def version(index: str, name: str, version: str) -> Response:
+    """One version of a project."""
+    project = normalized(name)
+    if project != name:
+        return moved(f"../../{project}/{version}/")
+    page = koschey().project_pages.page(index, project, version)
+    return _shown(index, project, page, asked=version)
+
+
+@bp.get("/projects/<name>", defaults={"index": MAIN})
+@bp.get("/<index>/projects/<name>")
+@requires(Permission.READ)
+def without_slash(index: str, name: str) -> Response:
+    """Pages end in a slash."""
+    return moved(f"{normalized(name)}/")
+
+
+@bp.post("/projects/<name>/<version>/ask", defaults={"index": MAIN})
+@bp.post("/<index>/projects/<name>/<version>/ask")
+@requires(Permission.READ)
+def ask(index: str, name: str, version: str) -> Response:
+    """Ask for a version that is hidden."""
+    actor = current_actor()
+    if not actor.signed_in:
+        raise Forbidden("read", "who asks for a version has to be signed in, to be told the answer")
+    project, form = normalized(name), request.form
+    try:
+        asked = koschey().asks.ask(
+            index,
+            project,
+            version,
+            actor=actor.name,
+            reason=form.get("reason", ""),
+            email=form.get("email"),
+        )
+    except (RequestInvalid, Conflict) as error:
+        status = HTTPStatus.CONFLICT if isinstance(error, Conflict) else HTTPStatus.UNPROCESSABLE_ENTITY
+        page = koschey().project_pages.page(index, project, version)
+        return _shown(index, project, page, asked=version, problem=str(error), form=form, status=status)
+    others = asked.people - 1
+    joined = f"; {others} other{'s ask' if others > 1 else ' asks'} for it, too" if others else ""
+    say(f"You asked for {project} {version}{joined}.")
+    return back(project_path(index, project, version))
+
+
+@bp.post("/projects/<name>/<version>/take-back", defaults={"index": MAIN})
+@bp.post("/<index>/projects/<name>/<version>/take-back")
+@requires(Permission.READ)
+def take_back(index: str, name: str, version: str) -> Response:
+    """Ask no more."""
+    project = normalized(name)
+    ask_id = request.form.get("ask", "")
+    if not ask_id.isascii() or not ask_id.isdigit() or len(ask_id) > 18:  # noqa: PLR2004 - of 64 bits
+        raise RequestInvalid("which request: the form has its number")
+    koschey().asks.take_back(int(ask_id), actor=current_actor().name)
+    say(f"You ask no more for {project} {version}.")
+    return back(project_path(index, project, version))
+
+
+def _shown(
+    index: str,
+    project: str,
+    page: object,
+    *,
+    asked: str | None,
+    problem: str = "",
+    form: object = None,
+    status: int = HTTPStatus.OK,
+) -> Response:
+    from koschey.services.project_pages import ProjectPage
+
+    assert isinstance(page, ProjectPage)
+    actor, services = current_actor(), koschey()
+    shown = asked or page.version
+    wish = page.asks.get(canonical(shown)) if shown else None
+    mine = wish is not None and actor.signed_in and actor.name in {a.actor for a in services.asks.people(wish.id)}
+    base = base_url("" if index == MAIN else f"/{index}")
+    if asked is not None and not page.why.known:
+        status = HTTPStatus.NOT_FOUND
+    return html_page(
+        "developers/project.html",
+        status=int(status),
+        page=page,
+        why=page.why,
+        index=index,
+        prefix=prefix(index),
+        project=project,
+        asked=asked,
+        wish=wish,
+        mine=mine,
+        signed_in=actor.signed_in,
+        base=base,
+        lines=install_lines(f"{base}/simple/", project, page.version),
+        problem=problem,
+        form=form or {},
+    )
