@@ -65,6 +65,7 @@ from koschey.stores.open import open_store
 from koschey.upstream.client import UpstreamClient
 from koschey.web import (
     access,
+    developers,
     files,
     health,
     home,
@@ -164,7 +165,8 @@ def _flask(settings: Settings) -> Flask:
     people.init_app(app, assets)
     protection.init_app(app, secure=settings.public_url.startswith("https://"))
     app.wsgi_app = assets.middleware(app.wsgi_app)  # type: ignore[method-assign, assignment]
-    for blueprint in (home.bp, simple.bp, files.bp, upload.bp, why.bp, health.bp, metrics.bp):
+    served = (home.bp, simple.bp, files.bp, upload.bp, why.bp, health.bp, metrics.bp)
+    for blueprint in (*served, *developers.BLUEPRINTS):
         app.register_blueprint(blueprint)
     return app
 

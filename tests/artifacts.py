@@ -74,6 +74,10 @@ class Release:
     requires_python: str | None = None
     summary: str = ""
     payload: bytes = b""
+    fields: Sequence[str] = ()
+    """Further header lines of the metadata, as they are."""
+    description: str = ""
+    """Its body."""
 
     @property
     def stem(self) -> str:
@@ -94,6 +98,8 @@ class Release:
         for extra, requires in (self.extras or {}).items():
             lines.append(f"Provides-Extra: {extra}")
             lines += [f"Requires-Dist: {r}; extra == '{extra}'" for r in requires]
+        lines += self.fields
+        lines += ["", self.description] if self.description else []
         return ("\n".join(lines) + "\n").encode()
 
     @property

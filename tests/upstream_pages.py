@@ -99,6 +99,8 @@ class Project:
         requires_python: str | None = None,
         payload: bytes = b"",
         sidecar: bool = True,
+        fields: Sequence[str] = (),
+        description: str = "",
         **attributes: Any,
     ) -> UpstreamFile:
         """Publish a release; returns the wheel, or the sdist where there is no wheel.
@@ -106,7 +108,7 @@ class Project:
         ``sidecar`` says whether the wheel's metadata is offered (PEP 658); ``attributes`` are those of
         UpstreamFile, such as ``yanked`` and ``upload_time``.
         """
-        release = artifacts.Release(self.name, version, requires, extras, requires_python, "", payload)
+        release = artifacts.Release(self.name, version, requires, extras, requires_python, "", payload, fields, description)
         made = [artifacts.wheel(release)] if wheel else []
         made += [artifacts.sdist(release)] if sdist else []
         common = {"version": version, "requires_python": requires_python} | attributes

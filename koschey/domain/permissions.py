@@ -19,6 +19,7 @@ class Permission(StrEnum):
     """What a route, or a verb of a service, asks for."""
 
     READ = "read"  # pages, files, and the explanations of what one may read
+    ASK = "ask"  # for a version that is hidden, as somebody who is signed in
     UPLOAD = "upload"  # files of hosted projects
     MANAGE = "manage"  # yank, delete, archive or deprecate a hosted project
     REVIEW = "review"  # decisions of the quarantine, trust
@@ -38,10 +39,10 @@ class Role(StrEnum):
 
 ROLES: Mapping[Role, frozenset[Permission]] = MappingProxyType(
     {
-        Role.READER: frozenset({Permission.READ}),
-        Role.PUBLISHER: frozenset({Permission.READ, Permission.UPLOAD, Permission.MANAGE}),
-        Role.REVIEWER: frozenset({Permission.READ, Permission.REVIEW, Permission.AUDIT}),
-        Role.AUDITOR: frozenset({Permission.READ, Permission.AUDIT}),
+        Role.READER: frozenset({Permission.READ, Permission.ASK}),
+        Role.PUBLISHER: frozenset({Permission.READ, Permission.ASK, Permission.UPLOAD, Permission.MANAGE}),
+        Role.REVIEWER: frozenset({Permission.READ, Permission.ASK, Permission.REVIEW, Permission.AUDIT}),
+        Role.AUDITOR: frozenset({Permission.READ, Permission.ASK, Permission.AUDIT}),
         Role.ADMIN: frozenset(Permission),
     }
 )

@@ -262,6 +262,11 @@ class Asks:
                 raise NotFound("request", str(ask_id))
             return _ask(row)
 
+    def has(self, ask_id: int, actor: str) -> bool:
+        """Whether a user has a wish."""
+        with self._database.reading() as session:
+            return session.get(AskerRow, (ask_id, actor)) is not None
+
     def people(self, ask_id: int) -> list[Asker]:
         """Who has a wish, the first to ask first; ``MOST`` at the most."""
         query = select(AskerRow).where(AskerRow.ask_id == ask_id).order_by(AskerRow.at, AskerRow.actor)

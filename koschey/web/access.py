@@ -16,7 +16,7 @@ from flask import Flask, Response, current_app, g, request
 
 from koschey.domain.names import is_valid_name, normalize
 from koschey.domain.permissions import ANONYMOUS, Actor, Permission
-from koschey.errors import Forbidden, RequestInvalid, Unauthenticated
+from koschey.errors import Forbidden, KoscheyError, RequestInvalid, Unauthenticated
 from koschey.services.access import Access
 from koschey.web.current import koschey
 from koschey.web.peers import sign_in_request
@@ -117,6 +117,15 @@ def may(permission: Permission) -> bool:
         return False
     indexes = koschey().configuration.indexes()
     return any(bool(access.names(actor, permission, index=index.name)) for index in indexes)
+
+
+def signed_in_name() -> str:
+    """Who makes the current request; empty for nobody, or nobody known."""
+    try:
+        actor = current_actor()
+    except KoscheyError:  # also on the page that says that the credentials are wrong
+        return ""
+    return actor.name if actor.signed_in else ""
 
 
 def depends_on_actor(answer: Response) -> Response:

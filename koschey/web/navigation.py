@@ -20,7 +20,13 @@ class Place(NamedTuple):
 
 
 #: In their order, by group. A page that is not linked from here is linked from one that is.
-PLACES: tuple[Place, ...] = (Place("Packages", "Indexes", ""),)
+PLACES: tuple[Place, ...] = (
+    Place("Packages", "Indexes", ""),
+    Place("Packages", "Projects", "search"),
+    Place("Packages", "Set up your tools", "setup"),
+    Place("Packages", "Your requests", "requests"),
+    Place("Review", "Requests", "admin/requests", Permission.AUDIT),
+)
 
 
 class Shown(NamedTuple):

@@ -41,6 +41,8 @@ def html_page(template: str, *, part: str | None = None, status: int = 200, **va
         "contact": settings.contact,
         "theme": theme(),
         "htmx": {"url": settings.htmx_url, "integrity": settings.htmx_integrity, "config": htmx.CONFIG},
+        "account": access.signed_in_name(),
+        "at": lambda path: request.path == f"/{path}",
         "may": lambda name: access.may(Permission(name)),
         "navigation": partial(navigation.places, request.path),
         "messages": partial(get_flashed_messages, with_categories=True),

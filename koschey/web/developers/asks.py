@@ -66,6 +66,6 @@ def _concerns(permission: Permission, index: str, name: str) -> bool:
 
 
 def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):  # noqa: PLR2004 - of 64 bits
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise RequestInvalid("before: the number of a request")
     return int(text)

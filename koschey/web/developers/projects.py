@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, request
 
@@ -15,6 +17,9 @@ from koschey.web.current import base_url, koschey
 from koschey.web.developers.addresses import moved, normalized, prefix, project_path
 from koschey.web.developers.tools import install_lines
 from koschey.web.people import back, html_page, say
+
+if TYPE_CHECKING:
+    from koschey.services.project_pages import ProjectPage
 
 bp = Blueprint("projects", __name__)
 
@@ -53,12 +58,12 @@ def without_slash(index: str, name: str) -> Response:
 
 @bp.post("/projects/<name>/<version>/ask", defaults={"index": MAIN})
 @bp.post("/<index>/projects/<name>/<version>/ask")
-@requires(Permission.READ)
+@requires(Permission.ASK)
 def ask(index: str, name: str, version: str) -> Response:
     """Ask for a version that is hidden."""
     actor = current_actor()
     if not actor.signed_in:
-        raise Forbidden("read", "who asks for a version has to be signed in, to be told the answer")
+        raise Forbidden(Permission.ASK, "who asks for a version has to be signed in, to be told the answer")
     project, form = normalized(name), request.form
     try:
         asked = koschey().asks.ask(
@@ -81,12 +86,12 @@ def ask(index: str, name: str, version: str) -> Response:
 
 @bp.post("/projects/<name>/<version>/take-back", defaults={"index": MAIN})
 @bp.post("/<index>/projects/<name>/<version>/take-back")
-@requires(Permission.READ)
+@requires(Permission.ASK)
 def take_back(index: str, name: str, version: str) -> Response:
     """Ask no more."""
     project = normalized(name)
     ask_id = request.form.get("ask", "")
-    if not ask_id.isascii() or not ask_id.isdigit() or len(ask_id) > 18:  # noqa: PLR2004 - of 64 bits
+    if not ask_id.isascii() or not ask_id.isdigit() or len(ask_id) > 18:
         raise RequestInvalid("which request: the form has its number")
     koschey().asks.take_back(int(ask_id), actor=current_actor().name)
     say(f"You ask no more for {project} {version}.")
@@ -96,20 +101,17 @@ def take_back(index: str, name: str, version: str) -> Response:
 def _shown(
     index: str,
     project: str,
-    page: object,
+    page: ProjectPage,
     *,
     asked: str | None,
     problem: str = "",
-    form: object = None,
+    form: Mapping[str, str] | None = None,
     status: int = HTTPStatus.OK,
 ) -> Response:
-    from koschey.services.project_pages import ProjectPage
-
-    assert isinstance(page, ProjectPage)
     actor, services = current_actor(), koschey()
     shown = asked or page.version
     wish = page.asks.get(canonical(shown)) if shown else None
-    mine = wish is not None and actor.signed_in and actor.name in {a.actor for a in services.asks.people(wish.id)}
+    mine = wish is not None and actor.signed_in and services.asks.has(wish.id, actor.name)
     base = base_url("" if index == MAIN else f"/{index}")
     if asked is not None and not page.why.known:
         status = HTTPStatus.NOT_FOUND

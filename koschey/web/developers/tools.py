@@ -42,7 +42,8 @@ def setup_lines(index_url: str, upload_url: str, *, name: str, private: bool) ->
     if private:
         uv += 'authenticate = "always"\n'
     poetry = f'[[tool.poetry.source]]\nname = "{name}"\nurl = "{index_url}"\npriority = "primary"\n'
-    pdm = f'[[tool.pdm.source]]\nname = "pypi"\nurl = "{index_url}"\nverify_ssl = {"false" if plain else "true"}\n'
+    verify = "false" if plain else "true"
+    pdm = f'[[tool.pdm.source]]\nname = "pypi"\nurl = "{index_url}"\nverify_ssl = {verify}\n'
     lines = [
         Lines("pip", "~/.config/pip/pip.conf", pip),
         Lines("uv", "pyproject.toml or ~/.config/uv/uv.toml", uv),
@@ -82,8 +83,12 @@ def setup_lines(index_url: str, upload_url: str, *, name: str, private: bool) ->
             f"poetry config repositories.{name} {upload_url}\npoetry config http-basic.{name} "
             f"{TOKEN_USER} YOUR-TOKEN\npoetry publish --build --repository {name}",
         ),
-        Lines("CI, publish", "environment of the job", f"UV_PUBLISH_URL={upload_url}\n"
-              f"UV_PUBLISH_TOKEN=$KOSCHEY_TOKEN\nTWINE_REPOSITORY_URL={upload_url}\n"
-              f"TWINE_USERNAME={TOKEN_USER}\nTWINE_PASSWORD=$KOSCHEY_TOKEN\n"),
+        Lines(
+            "CI, publish",
+            "environment of the job",
+            f"UV_PUBLISH_URL={upload_url}\n"
+            f"UV_PUBLISH_TOKEN=$KOSCHEY_TOKEN\nTWINE_REPOSITORY_URL={upload_url}\n"
+            f"TWINE_USERNAME={TOKEN_USER}\nTWINE_PASSWORD=$KOSCHEY_TOKEN\n",
+        ),
     ]
     return lines
