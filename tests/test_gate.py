@@ -39,6 +39,15 @@ BLIND = {
     "/login": "a form",
     "/logout": "a redirect",
     "/setup/<link>": "a form",
+    "/setup": "lines for tools",
+    "/requests": "what somebody asked for: names and answers that were for them",
+    "/account": "one's own tokens",
+    "/account/tokens": "a redirect, or the token that was made",
+    "/account/tokens/<int:token_id>/revoke": "a redirect",
+    "/account/password": "a redirect",
+    "/projects/<name>": "a redirect, whatever the name is",
+    "/projects/<name>/<version>/ask": "a redirect, or its version's page by the same service",
+    "/projects/<name>/<version>/take-back": "a redirect",
 }
 #: Routes that could show a file, with a request for a held one.
 REVEALING = {
@@ -53,16 +62,35 @@ REVEALING = {
     "/integrity/<project>/<version>/<filename>/provenance": ("/integrity/sample/1.0/{filename}/provenance"),
     "/why/<project>": "/why/sample",
     "/why/<project>/<version>": "/why/sample/1.0",
+    "/projects/<name>/": "/projects/sample/",
+    "/projects/<name>/<version>/": "/projects/sample/1.0/",
+    "/search": "/search?q=sample",
 }
 #: Take a form: nothing of what they say is a file.
-FORMS_TAKEN = frozenset({"/login", "/logout", "/setup/<link>", "/", "/theme", "/legacy/"})
+FORMS_TAKEN = frozenset(
+    {
+        "/login",
+        "/logout",
+        "/setup/<link>",
+        "/",
+        "/theme",
+        "/legacy/",
+        "/account/tokens",
+        "/account/tokens/<int:token_id>/revoke",
+        "/account/password",
+        "/projects/<name>/<version>/ask",
+        "/projects/<name>/<version>/take-back",
+    }
+)
 #: For those who look after the quarantine: what is hidden is what they are there for.
 FOR_REVIEWERS = "/admin"
 REVIEWERS = frozenset({Permission.AUDIT, Permission.REVIEW, Permission.ADMIN})
 #: Explains what is hidden, to whoever may see the project: names and reasons are its purpose, bytes are not.
-EXPLAINING = frozenset({"/why/<project>", "/why/<project>/<version>"})
+EXPLAINING = frozenset(
+    {"/why/<project>", "/why/<project>/<version>", "/projects/<name>/", "/projects/<name>/<version>/"}
+)
 #: Goes by the recorded holds: the gate would have to judge every file of the index.
-BY_RECORD = frozenset({"/simple/"})
+BY_RECORD = frozenset({"/simple/", "/search"})
 #: Asks when the page is made, and the page ends with the first of its verdicts.
 READY_MADE = frozenset({"/simple/<name>/", "/pypi/<name>/json"})
 #: Has one form, whatever the Accept header says.
@@ -225,7 +253,7 @@ def _hot(target: str) -> HotRequest:
     return HotRequest("GET", target, "localhost", "application/vnd.pypi.simple.v1+json", "", "", {})
 
 
-WEB = sorted((Path(koschey.__file__).parent / "web").glob("*.py"))
+WEB = sorted((Path(koschey.__file__).parent / "web").rglob("*.py"))
 #: What gives bytes or rows without asking the gate, and who in the web layer may hold it all the same.
 UNJUDGED = frozenset({"store", "lookup", "database", "client", "engine", "checking", "queue", "tasks"})
 MAY_HOLD = {

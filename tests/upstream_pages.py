@@ -108,7 +108,9 @@ class Project:
         ``sidecar`` says whether the wheel's metadata is offered (PEP 658); ``attributes`` are those of
         UpstreamFile, such as ``yanked`` and ``upload_time``.
         """
-        release = artifacts.Release(self.name, version, requires, extras, requires_python, "", payload, fields, description)
+        release = artifacts.Release(
+            self.name, version, requires, extras, requires_python, "", payload, fields, description
+        )
         made = [artifacts.wheel(release)] if wheel else []
         made += [artifacts.sdist(release)] if sdist else []
         common = {"version": version, "requires_python": requires_python} | attributes

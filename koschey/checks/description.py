@@ -88,10 +88,11 @@ def _tamed(html: str) -> str:
     import nh3
     from readme_renderer.clean import ALLOWED_ATTRIBUTES, ALLOWED_TAGS
 
-    html = _IMAGE.sub(_its_text, html)
+    html = _ANCHOR.sub("", _IMAGE.sub(_its_text, html))
     html = _HEADING.sub(lambda tag: f"{tag[1]}h{min(6, int(tag[2]) + 2)}", html)
     kept = {"href", "title", "align", "colspan", "rowspan", "start"}
-    attributes = {tag: set(names) & kept for tag, names in ALLOWED_ATTRIBUTES.items() if tag != "*"}
+    attributes = {tag: set(names) & kept for tag, names in ALLOWED_ATTRIBUTES.items()}
+    attributes["*"] = set()  # not the language either: that of a program is none
     return nh3.clean(
         html,
         tags=set(ALLOWED_TAGS) - {"img", "input", "picture", "figure", "nav", "aside", "section"},
@@ -102,6 +103,8 @@ def _tamed(html: str) -> str:
 
 
 _IMAGE = re.compile(r"<img\b[^>]*>", re.IGNORECASE)
+#: A heading's link to itself, which nobody sees or hears.
+_ANCHOR = re.compile(r'<a href="#[^"]*"[^>]*></a>')
 _ALT = re.compile(r'\balt="([^"]*)"')
 _HEADING = re.compile(r"(</?)h([1-6])\b", re.IGNORECASE)
 

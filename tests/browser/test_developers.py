@@ -57,10 +57,10 @@ def days_ago(days: float) -> str:
 def _filled(site: Site, upstream: FakeUpstream) -> Iterator[None]:
     """Projects with old and new releases, and two people."""
     sample = upstream.project("sample")
-    sample.release("1.0", upload_time=days_ago(90), sdist=True, requires_python=">=3.9", yanked=f"bad {ATTACK}")
     sample.release(
-        "1.1", upload_time=days_ago(60), requires=["other>=1"], fields=FIELDS, description=README
+        "1.0", upload_time=days_ago(90), sdist=True, requires_python=">=3.9", yanked=f"bad {ATTACK}"
     )
+    sample.release("1.1", upload_time=days_ago(60), requires=["other>=1"], fields=FIELDS, description=README)
     sample.release("2.0", upload_time=days_ago(1))
     for name in ("sample-extras", "pytest-sample", LONG):
         upstream.project(name).release("1.0", upload_time=days_ago(50))
@@ -181,7 +181,8 @@ def test_somebody_makes_a_token_that_works_and_revokes_it(visit: Visit, site: Si
     actor = site.services.access.basic("__token__", secret)
     assert (actor.name, actor.scopes) == ("dora", {Scope.READ})
 
-    page = page.goto(page.url) and page
+    page.goto(page.url)  # as somebody does who loads the page again
+    assert page.url.endswith("/account")
     assert secret not in page.content()
     page.get_by_role("button", name="Revoke token").click()
     page.get_by_text("is revoked").wait_for()
@@ -190,7 +191,9 @@ def test_somebody_makes_a_token_that_works_and_revokes_it(visit: Visit, site: Si
 
 def test_the_lines_for_tools_have_the_real_address(visit: Visit, site: Site) -> None:
     page = visit().go("/setup")
-    assert f"index-url = {site.url}/simple/" in page.get_by_label("the lines for pip", exact=True).inner_text()
+    assert (
+        f"index-url = {site.url}/simple/" in page.get_by_label("the lines for pip", exact=True).inner_text()
+    )
     twine = page.get_by_label("the lines for twine", exact=True).inner_text()
     assert f"repository = {site.url}/legacy/" in twine
 

@@ -28,6 +28,14 @@ def account() -> Response:
     return _page()
 
 
+@bp.get("/account/tokens")
+@bp.get("/account/password")
+@public(_OWN)
+def again() -> Response:
+    """The address of a form that was sent, loaded again."""
+    return back("account")
+
+
 @bp.post("/account/tokens")
 @public(_OWN)
 def make_token() -> Response:
