@@ -59,8 +59,8 @@ if TYPE_CHECKING:
     from koschey.services.policies import Policies
     from koschey.services.probe import Probe
     from koschey.services.project_json import ProjectJson
-    from koschey.services.projects import Projects
     from koschey.services.project_pages import ProjectPages
+    from koschey.services.projects import Projects
     from koschey.services.review import Review
     from koschey.services.search import Search
     from koschey.services.setup import Setup
