@@ -103,3 +103,28 @@ def explain(
         click.echo(f"{'yes' if answer.allowed else 'no'}: {answer.reason}")
     if not answer.allowed:
         sys.exit(1)
+
+
+@acl.command()
+@json_option
+@data_option
+def routes(as_json: bool) -> None:  # noqa: FBT001 - click's
+    """Every route, the permission that it asks for, and the roles that have it."""
+    from koschey import settings as settings_module
+    from koschey.application import create_app
+    from koschey.web.route_table import route_rows
+
+    app = create_app(settings_module.load(), periodic_jobs=False)
+    app.extensions["koschey"].close()
+    rows = [
+        {
+            "method": row.method,
+            "path": row.path,
+            "permission": row.permission,
+            "scope": row.scope,
+            "roles": list(row.roles) if row.permission else [],
+            "reason": row.reason,
+        }
+        for row in route_rows(app)
+    ]
+    print_table(rows, as_json=as_json, empty="")
