@@ -29,6 +29,7 @@ MEASURES: dict[str, Callable[[Ground], Iterator[Row]]] = {
     "first-page": cold.first_pages,
     "first-file": cold.first_files,
     "small-page": warm.small_page,
+    "token-page": warm.token_page,
     "huge-page": warm.huge_page,
     "small-file": warm.small_files,
     "large-file": warm.large_file,

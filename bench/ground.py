@@ -45,6 +45,12 @@ class Ground:
             return self.restarted(accel=accel)
         return self._running[1]
 
+    def token(self) -> str:
+        """A token of a user who may read, made beside the Koschey of this run."""
+        self.koschey()
+        koschey.command(self._data, "user", "create", "bench", "--role", "reader")
+        return koschey.command(self._data, "token", "create", "bench", "--scope", "read").strip()
+
     def restarted(self, *, accel: bool = False) -> Koschey:
         """The Koschey of this run, started anew on its data."""
         self.stop()

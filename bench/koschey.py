@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,20 @@ class Koschey:
     pid: int
     origin: str
     first_page: float
+
+
+def command(data: Path, *arguments: str) -> str:
+    """What another ``koschey`` command prints. Raises: BenchError."""
+    done = subprocess.run(
+        [*_COMMAND, *arguments, "--data", str(data)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(data, PYTHONPATH=str(_REPOSITORY)),
+    )
+    if done.returncode:
+        raise BenchError(f"koschey {' '.join(arguments[:2])}: {done.stderr.strip()}")
+    return done.stdout
 
 
 @contextmanager

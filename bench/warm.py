@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -37,6 +38,19 @@ def small_page(ground: Ground) -> Iterator[Row]:
     ):
         yield _page_rate(ground, f"warm small page, {label}", SMALL[0], form, _SMALL_PAGE)
     yield _page_rate(ground, "warm small page, JSON gzip, 304", SMALL[0], proof.JSON_GZIP, None, known=True)
+
+
+def token_page(ground: Ground) -> Iterator[Row]:
+    """A page asked for with a token, beside the same without one: what the check of a token costs."""
+    token = ground.token()
+    origin = ground.koschey().origin
+    with Connection(origin) as connection:
+        answer, _ = proof.page(connection, SMALL[0], proof.JSON_GZIP)
+    basic = "Basic " + base64.b64encode(f"__token__:{token}".encode()).decode()
+    open_to_all = _Request(answer.url, dict(proof.JSON_GZIP.headers))
+    signed_in = _Request(answer.url, proof.JSON_GZIP.headers | {"Authorization": basic})
+    measure = "warm small page, JSON gzip, with a token; beside without one"
+    yield _rate(ground, measure, open_to_all, signed_in, Goal("share", 0.9, 1.0))
 
 
 def huge_page(ground: Ground) -> Iterator[Row]:

@@ -34,7 +34,7 @@ _SHORTEST_GRACE = 600.0
 
 
 def _setting(default: Any, help: str, *, secret: bool = False) -> Any:  # noqa: A002 - click's word for it
-    return field(default=default, metadata={"help": help, "secret": secret})
+    return field(default=default, repr=not secret, metadata={"help": help, "secret": secret})
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import structlog
 
 from koschey.domain.credentials import Basic, Bearer, parse_authorization, presented_token, token_digest
-from koschey.domain.names import normalize
+from koschey.domain.names import is_valid_name, normalize
 from koschey.domain.permissions import (
     ANONYMOUS,
     Actor,
@@ -275,6 +275,8 @@ class Access:
         Raises:
             RequestInvalid: no subject, or no name of a project. NotFound: no such user.
         """
+        if name is not None and not is_valid_name(name):
+            raise RequestInvalid(f"{name!r} is no name of a project")
         page = self._roster.page()
         subject = subject_of(subject)
         actor = self._roster.actor_for(page, subject)

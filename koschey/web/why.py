@@ -27,7 +27,7 @@ _JSON = "application/json"
 
 @bp.get("/why/<project>", defaults={"index": MAIN})
 @bp.get("/<index>/why/<project>")
-@requires(Permission.READ)
+@requires(Permission.READ, browser=True)
 def project(index: str, project: str) -> Response:
     """A project's versions in an index."""
     name = _normalized(project)
@@ -38,7 +38,7 @@ def project(index: str, project: str) -> Response:
 
 @bp.get("/why/<project>/<version>", defaults={"index": MAIN})
 @bp.get("/<index>/why/<project>/<version>")
-@requires(Permission.READ)
+@requires(Permission.READ, browser=True)
 def version(index: str, project: str, version: str) -> Response:
     """One version with its files."""
     name = _normalized(project)
