@@ -48,6 +48,16 @@ class _Recalled(NamedTuple):
     until: int
 
 
+class Admission(NamedTuple):
+    """Somebody who may read a name in an index."""
+
+    actor: Actor
+    open_to_all: bool
+    """Whether everybody may, so that it matters not who asks."""
+    until: int
+    """When the credentials have to be looked at again (microseconds since 1970)."""
+
+
 class Access:
     """Turns credentials into actors, and answers whether an actor may do something."""
 
@@ -124,6 +134,45 @@ class Access:
     def log_in(self, username: str, password: str, request: SignInRequest) -> Actor:
         """The user with that name and password; a token is none. Raises: as ``authenticate``."""
         return self._by_password(self._roster.page(), Basic(username, password), request).actor
+
+    def admission(self, authorization: str | None, index: str, name: str, number: int) -> Admission | None:
+        """Somebody who reads a name, if that is known already; takes no query and no waiting.
+
+        Args:
+            authorization: the header as it was sent; None: there is none.
+            number: the configuration's, just read.
+
+        Returns:
+            None: it has to be found out, or refused.
+        """
+        if self._opinions.any:
+            return None  # a plug-in may take its time
+        page = self._roster.page(number)
+        key = (authorization, index, name)
+        known: Admission | None = page.admissions.get(key)
+        if known is None:
+            known = self._admission(page, authorization, index, name)
+            if known is None:
+                return None
+            if len(page.admissions) >= _MOST:
+                page.admissions.clear()
+            page.admissions[key] = known
+        if known.until != _FOREVER and known.until <= time.time_ns() // 1000:
+            return None
+        if known.actor.token_id is not None:
+            self._uses.add(known.actor.token_id)
+        return known
+
+    def _admission(self, page: Page, authorization: str | None, index: str, name: str) -> Admission | None:
+        actor, until = ANONYMOUS, _FOREVER
+        if authorization is not None:
+            found = self._right.get(_mark(authorization))
+            if found is None or found.number != page.number:
+                return None
+            actor, until = found.actor, found.until
+        if not self.answer(actor, Permission.READ, index=index, name=name, number=page.number).allowed:
+            return None
+        return Admission(actor, self.open_to_all(index, name, page.number), until)
 
     def by_headers(self, request: SignInRequest) -> Actor | None:
         """The actor whom a plug-in sees in a request without credentials. Raises: as ``authenticate``."""
@@ -263,11 +312,6 @@ class Access:
         if self._opinions.any:
             return False
         return self.answer(ANONYMOUS, Permission.READ, index=index, name=name, number=number).allowed
-
-    @property
-    def waits(self) -> bool:
-        """Whether an answer may take long, because a plug-in gives it."""
-        return self._opinions.any
 
     def explain(self, subject: str, permission: Permission, *, index: str | None, name: str | None) -> Answer:
         """The answer for a subject as people write it, for whoever wonders.

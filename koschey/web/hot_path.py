@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from koschey.domain.negotiation import choose_encoding, negotiate
 from koschey.domain.page import offers_metadata
-from koschey.domain.permissions import ANONYMOUS, Actor, Permission
+from koschey.domain.permissions import ANONYMOUS, Actor
 from koschey.errors import KoscheyError
 from koschey.server.heads import HotRequest
 from koschey.services.access import Access
@@ -105,13 +105,15 @@ class HotPath:
         encoding = choose_encoding(request.accept_encoding or None)
         prefix = "" if index == MAIN else f"/{index}"
         look = self._catalog.look(name)
-        actor = self._actor(request, look.configuration)
-        if actor is None or not self._may_read(actor, index, name, look.configuration):
+        admission = self._access.admission(
+            request.headers.get("authorization"), index, name, look.configuration
+        )
+        if admission is None:
             return None
+        open_to_all = admission.open_to_all
         page = self._catalog.ready_project_page(index, name, representation, encoding, base + prefix, look)  # type: ignore[arg-type]
         if page is None:
             return None
-        open_to_all = self._access.open_to_all(index, name, look.configuration)
         if request.if_none_match:
             if page.etag in request.if_none_match:
                 return self._page_answer(page, fresh=True, open_to_all=open_to_all)
@@ -119,16 +121,6 @@ class HotPath:
                 return None
         answer = self._page_answer(page, fresh=False, open_to_all=open_to_all)
         return answer if request.method == "GET" else _bodiless(answer)
-
-    def _actor(self, request: HotRequest, number: int) -> Actor | None:
-        """Who asks, if that is known already; None: it has to be found out, or said to be wrong."""
-        if self._access.waits:
-            return None
-        authorization = request.headers.get("authorization")
-        return ANONYMOUS if authorization is None else self._access.recalled(authorization, number)
-
-    def _may_read(self, actor: Actor, index: str, name: str, number: int) -> bool:
-        return self._access.answer(actor, Permission.READ, index=index, name=name, number=number).allowed
 
     def _page_answer(self, page: ReadyPage, *, fresh: bool, open_to_all: bool) -> ReadyAnswer:
         """Wire forms are remembered by ETag; the body stays the cache's, whose bound is in bytes."""
@@ -187,11 +179,14 @@ class HotPath:
 
         def admit(look: FileLook) -> bool:
             nonlocal asking
-            actor = self._actor(request, look.configuration)
-            asking = actor or ANONYMOUS
-            if actor is ANONYMOUS and self._access.asks_about_headers:
-                return False  # a download goes on somebody's account
-            return actor is not None and self._may_read(actor, index, look.name, look.configuration)
+            admission = self._access.admission(
+                request.headers.get("authorization"), index, look.name, look.configuration
+            )
+            if admission is None:
+                return False
+            asking = admission.actor
+            # A download goes on somebody's account, and a plug-in may know whose.
+            return asking.signed_in or not self._access.asks_about_headers
 
         return self._files.find(index, path, admit), asking
 
