@@ -17,7 +17,7 @@ from types import FrameType
 
 import msgspec
 
-from bench import cold, installs, lifetime, load, nginx, quarantine, roots, synthetic, warm
+from bench import cold, installs, lifetime, load, nginx, quarantine, roots, synthetic, uploads, warm
 from bench.ground import Effort, Ground
 from bench.processes import BenchError
 from bench.report import Row, table
@@ -41,6 +41,8 @@ MEASURES: dict[str, Callable[[Ground], Iterator[Row]]] = {
     "verdicts": quarantine.verdicts,
     "queue": quarantine.queue,
     "root": roots.root_list,
+    "uploads": uploads.small_uploads,
+    "large-upload": uploads.large_upload,
     "start": lifetime.start_up,
     "memory": lifetime.memory_use,
 }
@@ -125,7 +127,7 @@ def _run(options: argparse.Namespace) -> tuple[list[Row], dict[str, str]]:
     rows: list[Row] = []
     failures: dict[str, str] = {}
     with _folder() as folder, nginx.serving(folder / "nginx", tree, folder / "data") as served:
-        ground = Ground(folder, folder / "data", served, effort)
+        ground = Ground(folder, folder / "data", served, effort, WORK)
         try:
             ground.koschey()
             for name in options.names:

@@ -28,8 +28,10 @@ class Effort:
 class Ground:
     """nginx and Koschey, started as a measure needs them; at most one Koschey runs at a time."""
 
-    def __init__(self, folder: Path, data: Path, nginx: Nginx, effort: Effort) -> None:
+    def __init__(self, folder: Path, data: Path, nginx: Nginx, effort: Effort, work: Path) -> None:
         self.folder = folder
+        self.work = work
+        """What outlives a run."""
         self.nginx = nginx
         self.effort = effort
         self.peak = PeakMemory()

@@ -84,7 +84,7 @@ def wait_for_port(process: subprocess.Popen[bytes], port: int, log: Path, second
 def memory(pid: int) -> Memory:
     """What process ``pid`` and all its descendants take now."""
     kilobytes = {b"Rss": 0, b"Pss": 0}
-    for member in _family(pid):
+    for member in members(pid):
         with suppress(OSError):
             for key, value in _ROLLUP.findall(Path(f"/proc/{member}/smaps_rollup").read_bytes()):
                 kilobytes[key] += int(value)
@@ -114,7 +114,8 @@ class PeakMemory:
             self.peak = Memory(max(self.peak.rss, now.rss), max(self.peak.pss, now.pss))
 
 
-def _family(pid: int) -> set[int]:
+def members(pid: int) -> set[int]:
+    """Ids of a process and all its descendants."""
     parents: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
