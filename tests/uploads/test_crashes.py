@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -15,6 +16,7 @@ from koschey.checks.child_process import ChildProcess
 from koschey.failpoints import armed
 from koschey.services import uploads
 from koschey.stores import folder as folder_store
+from koschey.stores.database import Database
 from tests import running
 from tests.artifacts import Artifact
 from tests.uploads.conftest import House, data_of, reason
@@ -126,3 +128,16 @@ def test_the_transaction_of_an_upload_waits_for_the_disk_and_others_do_not(house
             return int(tx.session.execute(text("PRAGMA synchronous")).scalar_one())
 
     assert [level(durable=d) for d in (False, True, False, True)] == [1, 2, 1, 2]
+
+
+def test_an_upload_is_recorded_durably(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    transaction = Database.transaction
+
+    def noted(database: Database, *, durable: bool = False) -> Any:
+        asked.append(durable)
+        return transaction(database, durable=durable)
+
+    monkeypatch.setattr(Database, "transaction", noted)
+    house.upload(house.wheel())
+    assert True in asked
