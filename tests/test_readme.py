@@ -182,6 +182,11 @@ def test_the_lines_that_let_somebody_publish_print_a_token(tmp_path: Path) -> No
         )
         assert done.returncode == 0, f"{example}: {done.stderr}"
     assert done.stdout.startswith("koschey_")
+    for example in commands("koschey acl"):
+        done = subprocess.run(
+            ["sh", "-c", example], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60
+        )
+        assert done.stdout.startswith("yes: "), f"{example}: {done.stderr}"
 
 
 @pytest.mark.parametrize("command", [*commands("koschey serve"), *commands("gunicorn")])

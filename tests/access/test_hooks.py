@@ -202,6 +202,8 @@ def test_an_authenticate_hook_that_fails_lets_nobody_in(
     assert answer.status_code == 503
     assert "canary" not in answer.text
     assert "plug-in script" in answer.text
+    page = house.get("/why/six", {"Accept": "text/html"})
+    assert page.status_code == 503 and "plug-in script" in page.text
 
 
 @pytest.mark.parametrize("broken", [crash, hang, lambda: True, lambda: Opinion(allowed=1, reason="")])  # type: ignore[arg-type]
@@ -215,6 +217,8 @@ def test_an_authorise_hook_that_fails_opens_nothing(
         answer = house.get(path)
         assert answer.status_code == 503, path
         assert "canary" not in answer.text
+    page = house.get("/why/six", {"Accept": "text/html"})
+    assert page.status_code == 503 and "plug-in script" in page.text
 
 
 def test_a_refusal_is_a_401_and_nobody_else_is_asked(monkeypatch: pytest.MonkeyPatch, build: Build) -> None:
