@@ -189,8 +189,8 @@ def test_another_sites_page_changes_nothing_whatever_it_brings_along(app: Flask)
 
 
 def test_the_documentation_has_the_table_of_the_code(app: Flask) -> None:
-    """``python -m tests.test_routes`` writes it anew."""
-    assert as_rst(route_rows(app)) in DOCUMENT.read_text(encoding="utf-8")
+    written = as_rst(route_rows(app)) in DOCUMENT.read_text(encoding="utf-8")
+    assert written, "docs/permissions.rst is out of date: `python -m tests.test_routes` writes it anew"
 
 
 def _write_document() -> None:
