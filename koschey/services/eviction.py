@@ -1,9 +1,10 @@
 """Giving up the bytes of mirrored files that nobody uses and that can be fetched again; their rows stay.
 
-A file is evicted only while all of this holds: an upstream lists it, and its page was looked at within a day;
-its digest is known, so that what comes back is the same; it is visible wherever it is known, with its checks
-done; nobody approved it; its upstream never offered other bytes under its name; no other file shares its
-bytes. So nothing that is private, held, rejected, withdrawn or decided about is ever given up.
+A file is evicted only while all of this holds: an upstream lists it whose files are not to be kept in full,
+and its page was looked at within a day; its digest is known, so that what comes back is the same; it is
+visible wherever it is known, with its checks done; nobody approved it; its upstream never offered other bytes
+under its name; no other file shares its bytes. So nothing that is private, held, rejected, withdrawn or
+decided about is ever given up.
 """
 
 from __future__ import annotations
@@ -234,7 +235,8 @@ SELECT f.id, p.id, p.source_id, s.name, p.name, f.filename, f.sha256, f.size, p.
 FROM file f JOIN project p ON p.id = f.project_id JOIN source s ON s.id = p.source_id
 WHERE f.stored_at IS NOT NULL AND f.stored_at <= :before AND f.sha256 IS NOT NULL AND f.size IS NOT NULL
   AND f.url IS NOT NULL AND f.withdrawn_at IS NULL AND f.due_at IS NULL
-  AND s.kind = 'upstream' AND p.state = 'present' AND p.status <> 'quarantined' AND p.missing_since IS NULL
+  AND s.kind = 'upstream' AND s.mode <> 'full'
+  AND p.state = 'present' AND p.status <> 'quarantined' AND p.missing_since IS NULL
   AND NOT EXISTS (SELECT 1 FROM hold h WHERE h.file_id = f.id)
   AND NOT EXISTS (SELECT 1 FROM download d WHERE d.file_id = f.id AND d.day >= :day)
   AND (f.stored_at > :longer

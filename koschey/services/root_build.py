@@ -150,7 +150,8 @@ class _Changes(NamedTuple):
 
 def fingerprint(index: IndexConfig) -> str:
     """What the names of an index hang on besides its projects."""
-    return ",".join(str(source.id) for source in index.sources)
+    order = [source.id for source in index.sources]
+    return ",".join(map(str, [*order, *sorted(index.concerned.difference(order))]))
 
 
 def stored(connection: Connection, index_id: int) -> Built | None:

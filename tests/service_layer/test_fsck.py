@@ -103,6 +103,7 @@ def _sql(*statements: str) -> Callable[[Deployment, UpstreamFile], None]:
     return work
 
 
+_TOUCHED = "UPDATE counter SET value = value + 1 WHERE name = 'configuration'"
 #: What breaks it: the check that finds it, whether it can be mended, and a part of the sentence.
 BROKEN: dict[str, tuple[Callable[[Deployment, UpstreamFile], None], str, bool, str]] = {
     "a blob is gone": (_remove, "blobs", True, "its blob is missing"),
@@ -159,9 +160,39 @@ BROKEN: dict[str, tuple[Callable[[Deployment, UpstreamFile], None], str, bool, s
         ),
         "private",
         False,
-        "was asked for at the upstream upstream",
+        "was asked for at the upstream upstream although a hosted source has it",
+    ),
+    "a claimed name was asked for": (
+        _sql(
+            "INSERT INTO name_rule (kind, pattern, reason, actor, at) "
+            "VALUES ('claim', 'sample', 'ours', 'rena', 1)",
+            _TOUCHED,
+        ),
+        "private",
+        False,
+        "although it is claimed",
+    ),
+    "a reserved name was asked for": (
+        _sql(
+            "INSERT INTO name_rule (kind, pattern, reason, actor, at) "
+            "VALUES ('reserve', 'sam*', 'ours', 'rena', 1)",
+            _TOUCHED,
+        ),
+        "private",
+        False,
+        "although sam* is reserved",
     ),
 }
+
+
+def test_a_merged_name_may_be_asked_for(world: tuple[Deployment, UpstreamFile]) -> None:
+    here, file = world
+    BROKEN["a private name was asked for"][0](here, file)
+    _sql(
+        "INSERT INTO name_rule (kind, pattern, reason, actor, at) VALUES ('merge', 'sample', '', 'rena', 1)",
+        _TOUCHED,
+    )(here, file)
+    assert [finding for finding in fsck(here) if finding.check == "private"] == []
 
 
 @pytest.mark.parametrize("case", BROKEN)

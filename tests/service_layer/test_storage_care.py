@@ -234,6 +234,7 @@ KEPT: dict[str, Alter] = {
     "of a project that may be gone": lambda care, _u, _f: care.here.execute(
         "UPDATE project SET missing_since = 1"
     ),
+    "of an upstream that is mirrored in full": _sql("UPDATE source SET mode = 'full' WHERE :filename <> ''"),
     "of a hosted source": lambda care, _u, _f: care.here.execute(
         "UPDATE project SET source_id = (SELECT id FROM source WHERE kind = 'hosted')"
     ),

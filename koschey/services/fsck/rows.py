@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import select, text
 
 from koschey.services.fsck.findings import MOST, Context, Finding
 from koschey.stores.database import SERIAL
-from koschey.stores.models import Base, SourceKind
+from koschey.stores.models import Base
 
 _WINDOW = 20_000
 
@@ -90,26 +90,6 @@ def serials(context: Context) -> Iterator[Finding]:
         )
 
 
-def private(context: Context) -> Iterator[Finding]:
-    """No upstream was asked for a name after it was the company's own (HARDENING 4)."""
-    for index in context.configuration.indexes():
-        hosted = [s.id for s in index.sources if s.kind is SourceKind.HOSTED]
-        outside = [s.id for s in index.sources if s.kind is not SourceKind.HOSTED]
-        if not hosted or not outside:
-            continue
-        given = {"hosted": hosted, "outside": outside, "most": MOST}
-        with context.database.reading() as session:
-            found = session.execute(_ASKED, given).all()
-        context.step(1)
-        for name, source in found:
-            yield Finding(
-                "private",
-                name,
-                f"was asked for at the upstream {source} although index {index.name} has it itself",
-                advice="see `koschey audit` for who could learn of the name, and why it was asked for",
-            )
-
-
 def counters(context: Context) -> Iterator[Finding]:
     """The counters of hidden files say what the holds come to."""
     with context.database.snapshot() as connection:
@@ -155,8 +135,3 @@ _RECOUNT = text(
     "INSERT INTO counter (name, value) VALUES (:name, (SELECT count(*) FROM hold WHERE index_id = :index)) "
     "ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 )
-_ASKED = text(
-    "SELECT DISTINCT o.name, s.name FROM project h JOIN project o ON o.name = h.name "
-    "JOIN source s ON s.id = o.source_id WHERE h.source_id IN :hosted AND h.state = 'present' "
-    "AND o.source_id IN :outside AND o.looked_at > h.first_seen LIMIT :most"
-).bindparams(bindparam("hosted", expanding=True), bindparam("outside", expanding=True))

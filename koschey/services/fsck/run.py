@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Protocol
 
-from koschey.services.fsck import blobs, rows, verdicts
+from koschey.services.fsck import blobs, private, rows, verdicts
 from koschey.services.fsck.findings import Context, Finding
 
 Check = Callable[[Context], Iterator[Finding]]
@@ -17,7 +17,7 @@ CHECKS: dict[str, Check] = {
     "serials": rows.serials,
     "blobs": blobs.blobs,
     "digests": rows.digests,
-    "private": rows.private,
+    "private": private.private,
     "holds": verdicts.holds,
     "counters": rows.counters,
     "events": verdicts.events,
