@@ -88,8 +88,8 @@ _FILL = (
     WHERE p.name LIKE 'held-%'
     """,
     """
-    INSERT INTO hold (index_id, file_id, project_id, state, rule, until, since, review)
-    SELECT :index, id, project_id, 'held', 'time', upload_time + :hold, first_seen, false FROM file
+    INSERT INTO hold (index_id, file_id, project_id, state, rule, until, since, review, release)
+    SELECT :index, id, project_id, 'held', 'time', upload_time + :hold, first_seen, false, version FROM file
     """,
     """
     INSERT INTO decision (kind, name, version, reason, actor, at, expires_at)

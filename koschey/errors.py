@@ -63,6 +63,15 @@ class Conflict(KoscheyError):
     """What was asked contradicts what is already so."""
 
 
+class Overtaken(Conflict):
+    """``subject`` is not as it was seen by who decides about it; ``news`` says what happened meanwhile."""
+
+    def __init__(self, subject: str, news: str) -> None:
+        self.subject = subject
+        self.news = news
+        super().__init__(f"{subject} has changed since you looked: {news}")
+
+
 class Unauthenticated(KoscheyError):
     """Nobody, or nobody known, asks for what is not everybody's; the text says no more.
 

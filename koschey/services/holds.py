@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, insert, select, text, update
 
+from koschey.domain.decisions import canonical
 from koschey.domain.explanation import sentence
 from koschey.domain.page import Microseconds
 from koschey.domain.quarantine import State, Verdict, needs_review
@@ -187,7 +188,14 @@ def _compare(
         changes.counts[index.id] -= 1
     elif hold is None:
         changes.added.append(
-            {"index_id": index.id, "file_id": file.id, "project_id": project.id, "since": at, **values}
+            {
+                "index_id": index.id,
+                "file_id": file.id,
+                "project_id": project.id,
+                "release": canonical(file.version) if file.version else "",
+                "since": at,
+                **values,
+            }
         )
         changes.counts[index.id] += 1
     elif tuple(hold[2:]) == tuple(values.values()):

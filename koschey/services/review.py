@@ -17,6 +17,7 @@ from koschey.services.deciding import checked_future, checked_reason
 from koschey.services.holds import Holds
 from koschey.services.plan import Plan
 from koschey.services.scope import Scope, covers, scope_of, selected, spelled, standing_decisions
+from koschey.services.sightings import refuse_overtaken
 from koschey.services.sitting import (
     Outcome,
     Sitting,
@@ -29,10 +30,13 @@ class Review:
     """The verbs of a reviewer.
 
     All take a ``reason`` (one line for people), an ``actor``, and ``index``: the name of the only index in
-    which it shall count, None for all. Times are microseconds since 1970, UTC.
+    which it shall count, None for all. Times are microseconds since 1970, UTC. ``seen`` is the mark of what
+    was seen of the version (``koschey.services.sightings``); when it is given and not so any more, the
+    decision is refused.
 
     Raises:
         RequestInvalid: a name, reason or moment is no such thing. NotFound: no such index.
+        Overtaken: what was seen is not so any more.
     """
 
     def __init__(self, database: Database, configuration: Configuration, holds: Holds) -> None:
@@ -51,6 +55,7 @@ class Review:
         reason: str,
         actor: str,
         expires_at: Microseconds | None = None,
+        seen: str | None = None,
     ) -> Outcome:
         """Make files visible whatever clock and checks say: one decision for each, bound to its sha256.
 
@@ -63,6 +68,7 @@ class Review:
         scope = scope_of(name, version, filename, index)
         reason, expires_at = checked_reason(reason), checked_future("the expiry of an approval", expires_at)
         with self._sitting(scope.name, index=index) as here:
+            refuse_overtaken(here, scope, seen)
             files = selected(here, scope)
             approve_files(here, scope, files, reason=reason, actor=actor, expires_at=expires_at)
             return here.close(self._holds, actor)
@@ -105,11 +111,17 @@ class Review:
         reason: str,
         actor: str,
         expires_at: Microseconds | None = None,
+        seen: str | None = None,
     ) -> Outcome:
         """Hide a file, a version or a whole project, with all files of it that are still to come."""
         expires_at = checked_future("the expiry of a rejection", expires_at)
         return self._scoped(
-            Kind.REJECT, scope_of(name, version, filename, index), reason, actor, expires_at=expires_at
+            Kind.REJECT,
+            scope_of(name, version, filename, index),
+            reason,
+            actor,
+            expires_at=expires_at,
+            seen=seen,
         )
 
     def extend(
@@ -122,10 +134,13 @@ class Review:
         reason: str,
         actor: str,
         until: Microseconds | None = None,
+        seen: str | None = None,
     ) -> Outcome:
         """Hold a file, a version or a whole project until a moment, or (None) until somebody decides."""
         until = checked_future("the end of a hold", until)
-        return self._scoped(Kind.HOLD, scope_of(name, version, filename, index), reason, actor, until=until)
+        return self._scoped(
+            Kind.HOLD, scope_of(name, version, filename, index), reason, actor, until=until, seen=seen
+        )
 
     def trust(
         self,
@@ -270,10 +285,12 @@ class Review:
         *,
         expires_at: Microseconds | None = None,
         until: Microseconds | None = None,
+        seen: str | None = None,
     ) -> Outcome:
         """One decision about a scope, whatever of it is known yet."""
         reason = checked_reason(reason)
         with self._sitting(scope.name, index=scope.index) as here:
+            refuse_overtaken(here, scope, seen)
             try:
                 selected(here, scope)
             except NotFound as unknown:

@@ -164,6 +164,7 @@ class Project(Base):
         UniqueConstraint("name", "source_id"),
         Index(None, "source_id", "name"),
         Index(None, "state", "looked_at"),
+        Index("ix_project_name_pattern", "name"),  # for the beginnings of names (text_pattern_ops)
         Index(None, "serial"),
         _NEVER_REUSED,
     )
@@ -306,9 +307,16 @@ class Hold(Base):
         Index(None, "file_id"),
         Index(None, "index_id", "since", "file_id"),
         Index(None, "index_id", "project_id"),
-        Index(None, "project_id"),
+        # All that is hidden of a version, and what of it came first.
+        Index("ix_hold_release", "project_id", "release", "since", "file_id", "index_id"),
         _partial("until IS NOT NULL", "until"),
         _partial("review", "index_id", "since", "file_id", name="ix_hold_review"),
+        # The tabs of the queue, over all indexes.
+        _partial("review", "since", "file_id", "index_id", name="ix_hold_queue_review"),
+        _partial(
+            "state = 'held' AND NOT review", "since", "file_id", "index_id", name="ix_hold_queue_waiting"
+        ),
+        _partial("state = 'rejected'", "since", "file_id", "index_id", name="ix_hold_queue_rejected"),
         _partial("state = 'held'", "index_id", "since", name="ix_hold_held"),
     )
     index_id: Mapped[int] = mapped_column(ForeignKey("index.id", ondelete="CASCADE"), primary_key=True)
@@ -322,6 +330,8 @@ class Hold(Base):
     """Since when it is in this index's queue."""
     review: Mapped[bool]
     """Whether only a person can end it."""
+    release: Mapped[str] = mapped_column(Text, default="", server_default="")
+    """The file's version in canonical form, empty for none: what reviewers decide about."""
 
 
 class Download(Base):

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from koschey.services.project_pages import ProjectPages
     from koschey.services.projects import Projects
     from koschey.services.review import Review
+    from koschey.services.review_queue import ReviewQueue
     from koschey.services.search import Search
     from koschey.services.setup import Setup
     from koschey.services.storage_report import StorageReport
@@ -236,6 +237,12 @@ class Koschey:
         from koschey.services.review import Review
 
         return Review(self.database, self.configuration, self.holds)
+
+    @cached_property
+    def review_queue(self) -> ReviewQueue:
+        from koschey.services.review_queue import ReviewQueue
+
+        return ReviewQueue(self.database, self.configuration)
 
     @cached_property
     def setup(self) -> Setup:

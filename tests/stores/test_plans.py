@@ -11,6 +11,7 @@ from sqlalchemy import event
 
 from bench import held
 from koschey.domain.names import NormalizedName
+from koschey.services.review_queue import Tab
 from koschey.stores.database import now
 from koschey.web.current import Koschey
 from tests.services import Services
@@ -44,6 +45,12 @@ def page_and_file(koschey: Koschey) -> None:
     koschey.lookup.name(NAME)
 
 
+def later_page(koschey: Koschey) -> None:
+    queue = koschey.review_queue
+    queue.page(Tab.WAITING, at=queue.page(Tab.WAITING).older)
+    queue.page(Tab.WAITING, at=queue.page(Tab.WAITING, at=queue.page(Tab.WAITING).older).newer)
+
+
 WORK: dict[str, Work] = {
     "a sweep that releases": lambda koschey: koschey.tasks["release_due"](),
     "a sweep with nothing to do": lambda koschey: koschey.tasks["release_due"](),
@@ -52,6 +59,14 @@ WORK: dict[str, Work] = {
     "a later page of the queue": lambda koschey: koschey.waiting.page(after=koschey.waiting.page().next),
     "the oldest of the queue": lambda koschey: koschey.waiting.page(oldest_first=True),
     "what waits for review": lambda koschey: koschey.waiting.page(review=True),
+    "the first page of the reviewers' queue": lambda koschey: koschey.review_queue.page(Tab.WAITING),
+    "a later page of it": lambda koschey: later_page(koschey),
+    "what needs review by versions": lambda koschey: koschey.review_queue.page(Tab.REVIEW),
+    "what was rejected by versions": lambda koschey: koschey.review_queue.page(Tab.REJECTED),
+    "the queue of one index": lambda koschey: koschey.review_queue.page(Tab.WAITING, index="main"),
+    "a search in the queue": lambda koschey: koschey.review_queue.page(Tab.WAITING, search="held-20"),
+    "a search for nothing": lambda koschey: koschey.review_queue.page(Tab.WAITING, search="zzz"),
+    "one version of the queue": lambda koschey: koschey.review_queue.version(NAME, "1.4"),
     "one project of the queue": lambda koschey: koschey.waiting.page(project=NAME),
     "the numbers of the queue": lambda koschey: koschey.metrics.numbers(),
     "an approve": lambda koschey: koschey.review.approve(NAME, "1.1", reason="read it", actor="rena"),

@@ -1,0 +1,291 @@
+"""The reviewers' queue: versions that indexes hide, in the order in which they came.
+
+What is recorded in ``hold`` says which versions and in what order; what is said of each is judged now. A
+version stands where the first of its files does. It stands in one tab: what only a person can end comes
+before what time ends, and that before what was rejected.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Select, and_, not_, or_, select
+from sqlalchemy.orm import Session, aliased
+
+from koschey.domain.checks import Outcome, outcomes
+from koschey.domain.decisions import canonical
+from koschey.domain.explanation import sentence
+from koschey.domain.names import is_valid_name, normalize
+from koschey.domain.page import Microseconds
+from koschey.domain.quarantine import Mark, Rule, State, clock_start, needs_review
+from koschey.services.configuration import Configuration, IndexConfig
+from koschey.services.gate import Judge
+from koschey.services.keyset import PAGE, Keyset, Page, prefixed
+from koschey.services.known import KnownFile, KnownProject, decisions_about, judge
+from koschey.services.sightings import Sighted, sighting
+from koschey.stores.database import Database, now
+from koschey.stores.models import File, Hold, Project
+
+#: Projects that a search may find; who sees so many types another letter.
+_FOUND = 500
+
+
+class Tab(StrEnum):
+    """A part of the queue."""
+
+    REVIEW = "review"
+    WAITING = "waiting"
+    REJECTED = "rejected"
+
+
+class Risk(StrEnum):
+    """How much there is to look at, in the words of a chip."""
+
+    HIGH = "failed checks"
+    SOME = "warnings"
+    UNKNOWN = "not checked yet"
+    NONE = "no warnings"
+
+
+class QueuedVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A version that is hidden somewhere, as far as it is."""
+
+    project: str
+    version: str
+    """As its files spell it; empty for files whose names state none."""
+    since: Microseconds
+    """Since when the first of its files is in the queue."""
+    files: int
+    """Hidden ones; each counts once, in how many indexes ever."""
+    indexes: tuple[str, ...]
+    state: State
+    """As of now: of the recorded ones that became visible a moment ago nothing may be left."""
+    review: bool
+    reason: str
+    """The sentence about the file that stands against it most."""
+    clears_at: Microseconds | None
+    """When the last of its files clears by itself, where time does that."""
+    published: Microseconds | None
+    """What the upstream says of the first of its files."""
+    risk: Risk
+    signals: tuple[tuple[str, Outcome], ...]
+    """Checks that failed, broke or warned, the worst first."""
+    back_dated: bool
+    seen: str
+    """The mark of all this, for whoever decides about it."""
+
+
+_KEYS = (Hold.since, Hold.file_id, Hold.index_id)
+_ORDERS = {
+    Tab.REVIEW: Keyset("review", *_KEYS),
+    Tab.WAITING: Keyset("waiting", *_KEYS),
+    Tab.REJECTED: Keyset("rejected", *_KEYS, descending=True),
+}
+_WORST = (Outcome.FAIL, Outcome.ERROR, Outcome.WARN)
+
+
+class ReviewQueue:
+    """Reads the queue, with the same few queries for each page."""
+
+    def __init__(self, database: Database, configuration: Configuration) -> None:
+        self._database = database
+        self._configuration = configuration
+
+    def page(
+        self,
+        tab: Tab,
+        *,
+        index: str | None = None,
+        search: str = "",
+        before: Microseconds | None = None,
+        at: str | None = None,
+        limit: int = PAGE,
+    ) -> Page[QueuedVersion]:
+        """A part of a tab.
+
+        Args:
+            index: only what this index hides; None: what any does.
+            search: how the names of projects begin.
+            before: only what was in the queue by then.
+            at: the cursor of a page.
+
+        Raises:
+            NotFound: no such index. RequestInvalid: a cursor or limit that cannot be.
+        """
+        indexes = self._configuration.indexes()
+        here = None if index is None else self._configuration.index(index)
+        with self._database.reading() as session:
+            query = _leads(tab, here, descending=tab is Tab.REJECTED)
+            if search:
+                query = query.where(Hold.project_id.in_(_projects(session, search)))
+            if before is not None:
+                query = query.where(Hold.since <= before)
+            page = _ORDERS[tab].page(session, query, at=at, limit=limit)
+            found = _versions(session, indexes, page.rows)
+        return page.of(lambda row: found[row.project_id, row.release])
+
+    def version(self, name: str, version: str) -> QueuedVersion | None:
+        """One version of a normalised name, in any spelling, if something of it is recorded as hidden."""
+        query = (
+            select(Hold.project_id, Hold.release, Hold.since)
+            .join(Project, Project.id == Hold.project_id)
+            .where(Project.name == name, Hold.release == (canonical(version) if version else ""))
+            .order_by(Hold.since)
+        )
+        with self._database.reading() as session:
+            rows = session.execute(query.limit(1)).all()
+            found = _versions(session, self._configuration.indexes(), rows)
+        return next(iter(found.values()), None)
+
+
+def _leads(tab: Tab, index: IndexConfig | None, *, descending: bool) -> Select[Any]:
+    """Of each version in a tab the hold that it stands at: the first one of it in the tab's order.
+
+    By a scalar subquery, which both databases answer from ``ix_hold_release`` for each row that they come by;
+    a join of the table with itself they would rather hash.
+    """
+    other, worse = aliased(Hold), aliased(Hold)
+    same = and_(other.project_id == Hold.project_id, other.release == Hold.release, _of(tab, other))
+    if index is not None:
+        same = and_(same, other.index_id == index.id)
+    keys = (other.since, other.file_id, other.index_id)
+    order = [key.desc() if descending else key for key in keys]
+    file_id, index_id = (
+        select(column).where(same).order_by(*order).limit(1).correlate(Hold).scalar_subquery()
+        for column in (other.file_id, other.index_id)
+    )
+    query: Any = select(Hold.project_id, Hold.release)
+    query = query.where(_of(tab, Hold), Hold.file_id == file_id, Hold.index_id == index_id)
+    if index is not None:
+        query = query.where(Hold.index_id == index.id)
+    tabs = list(Tab)
+    for before in tabs[: tabs.index(tab)]:
+        above = select(worse.file_id).where(
+            worse.project_id == Hold.project_id, worse.release == Hold.release, _of(before, worse)
+        )
+        if index is not None:
+            above = above.where(worse.index_id == index.id)
+        query = query.where(above.limit(1).correlate(Hold).scalar_subquery().is_(None))
+    leads: Select[Any] = query
+    return leads
+
+
+def _of(tab: Tab, hold: Any) -> ColumnElement[bool]:
+    if tab is Tab.REVIEW:
+        reviewed: ColumnElement[bool] = hold.review
+        return reviewed
+    if tab is Tab.WAITING:
+        return and_(hold.state == "held", not_(hold.review))
+    rejected: ColumnElement[bool] = hold.state == "rejected"
+    return rejected
+
+
+def _projects(session: Session, search: str) -> list[int]:
+    """Ids of the projects whose names begin so."""
+    text = search.strip()
+    prefix = normalize(text) if is_valid_name(text) else text.lower()
+    dialect = session.get_bind().dialect.name
+    query = select(Project.id).where(prefixed(Project.name, prefix, dialect)).order_by(Project.name)
+    return list(session.scalars(query.limit(_FOUND)))
+
+
+def _versions(
+    session: Session, indexes: Sequence[IndexConfig], rows: Sequence[Any]
+) -> dict[tuple[int, str], QueuedVersion]:
+    """What is hidden of some versions now, judged."""
+    since = {(row.project_id, row.release): row.since for row in rows}
+    if not since:
+        return {}
+    by_id = {index.id: index for index in indexes}
+    query = (
+        select(Hold.index_id, Hold.release, *(getattr(File, name) for name in KnownFile._fields))
+        .join(File, File.id == Hold.file_id)
+        .where(or_(*(and_(Hold.project_id == p, Hold.release == r) for p, r in since)))
+    )
+    hidden: dict[tuple[int, str], list[tuple[IndexConfig, KnownProject, KnownFile]]] = defaultdict(list)
+    projects = _known(session, {project_id for project_id, _ in since})
+    for index_id, release, *columns in session.execute(query):
+        file = KnownFile._make(columns)
+        project, index = projects[file.project_id], by_id.get(index_id)
+        if index is not None and any(source.id == project.source_id for source in index.sources):
+            hidden[project.id, release].append((index, project, file))
+    names = {members[0][1].name for members in hidden.values() if members[0][1].decided}
+    decisions = decisions_about(session.connection(), names)
+    judges: dict[tuple[int, int], Judge] = {}
+    at, found = now(), {}
+    for key, members in hidden.items():
+        sighted = []
+        for index, project, file in members:
+            if (index.id, project.id) not in judges:
+                judges[index.id, project.id] = judge(index, project, decisions)
+            judging = judges[index.id, project.id]
+            sighted.append((judging, Sighted(index.name, file, judging.verdict(file, at))))
+        found[key] = _queued(members[0][1].name, members[0][2].version or "", since[key], sighted, at)
+    return found
+
+
+def _known(session: Session, ids: set[int]) -> dict[int, KnownProject]:
+    """Projects by their ids. By a query of their own: joined, PostgreSQL would rather go through them all."""
+    query = select(*(getattr(Project, name) for name in KnownProject._fields)).where(Project.id.in_(ids))
+    return {row.id: KnownProject._make(row) for row in session.execute(query)}
+
+
+def _queued(
+    name: str, version: str, since: Microseconds, judged: Sequence[tuple[Judge, Sighted]], at: Microseconds
+) -> QueuedVersion:
+    judging, worst = min(judged, key=lambda pair: _rank(pair[1]))
+    policy = judging.policy
+    ends = [seen.verdict.until for _, seen in judged if not seen.verdict.visible]
+    signals = _signals([seen.file for _, seen in judged])
+    dated = [seen.file.upload_time for _, seen in judged if seen.file.upload_time is not None]
+    checked = all(policy.required <= outcomes(seen.file.checks).keys() for _, seen in judged)
+    hidden = [seen for _, seen in judged if not seen.verdict.visible]
+    return QueuedVersion(
+        project=name,
+        version=version,
+        since=since,
+        files=len({seen.file.id for seen in hidden}),
+        indexes=tuple(sorted({seen.index_name for seen in hidden})),
+        state=worst.verdict.state,
+        review=needs_review(worst.verdict),
+        reason=sentence(worst.verdict, policy, at),
+        clears_at=None if None in ends else max((end for end in ends if end is not None), default=None),
+        published=min(dated, default=None),
+        risk=_risk(signals, checked=checked),
+        signals=signals,
+        back_dated=any(clock_start(seen.file, policy)[1] is Mark.BACK_DATED for _, seen in judged),
+        seen=sighting(hidden),
+    )
+
+
+def _rank(seen: Sighted) -> tuple[int, int]:
+    """What stands against a version most comes first."""
+    rules = (Rule.FAILED_CHECK, Rule.HOLD, Rule.MISSING_CHECK, Rule.TIME, Rule.REJECT, Rule.WITHDRAWN)
+    rule = seen.verdict.rule
+    return (int(seen.verdict.visible), rules.index(rule) if rule in rules else len(rules))
+
+
+def _signals(files: Sequence[KnownFile]) -> tuple[tuple[str, Outcome], ...]:
+    worst: dict[str, Outcome] = {}
+    for file in files:
+        for check, outcome in outcomes(file.checks).items():
+            if outcome in _WORST and (check not in worst or _worse(outcome, worst[check])):
+                worst[check] = outcome
+    return tuple(sorted(worst.items(), key=lambda item: (_WORST.index(item[1]), item[0])))
+
+
+def _worse(one: Outcome, other: Outcome) -> bool:
+    return _WORST.index(one) < _WORST.index(other)
+
+
+def _risk(signals: Sequence[tuple[str, Outcome]], *, checked: bool) -> Risk:
+    said = {outcome for _, outcome in signals}
+    if said & {Outcome.FAIL, Outcome.ERROR}:
+        return Risk.HIGH
+    if not checked:
+        return Risk.UNKNOWN
+    return Risk.SOME if said else Risk.NONE
