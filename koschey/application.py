@@ -65,6 +65,7 @@ from koschey.stores.open import open_store
 from koschey.upstream.client import UpstreamClient
 from koschey.web import (
     access,
+    admin,
     developers,
     files,
     health,
@@ -166,7 +167,7 @@ def _flask(settings: Settings) -> Flask:
     protection.init_app(app, secure=settings.public_url.startswith("https://"))
     app.wsgi_app = assets.middleware(app.wsgi_app)  # type: ignore[method-assign, assignment]
     served = (home.bp, simple.bp, files.bp, upload.bp, why.bp, health.bp, metrics.bp)
-    for blueprint in (*served, *developers.BLUEPRINTS):
+    for blueprint in (*served, *admin.BLUEPRINTS, *developers.BLUEPRINTS):
         app.register_blueprint(blueprint)
     return app
 

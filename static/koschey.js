@@ -95,6 +95,8 @@
   };
   const act = (key) => {
     const where = current() ?? $("#main");
+    const box = current() && $("input[type=checkbox]", current());
+    if (box && !boxes().some((other) => other.checked)) box.click();
     const control = $(`[data-key="${key}"]`, where) ?? $(`[data-key="${key}"]`);
     if (!control) return false;
     if (control.matches("summary")) control.parentElement.open = true;

@@ -262,9 +262,17 @@ class Review:
             return here.close(self._holds, actor)
 
     def recheck(
-        self, name: str, version: str | None = None, filename: str | None = None, *, actor: str
+        self,
+        name: str,
+        version: str | None = None,
+        filename: str | None = None,
+        *,
+        actor: str,
+        reason: str | None = None,
     ) -> int:
         """Have files stored and checked again as soon as somebody can; returns how many.
+
+        It decides nothing, and so needs no reason.
 
         Raises:
             RequestInvalid: not a name. NotFound: nothing that matches is known.
@@ -273,7 +281,7 @@ class Review:
         with self._sitting(scope.name, index=None) as here:
             files = selected(here, scope)
             here.mark_due(files)
-            here.note_event("check.requested", scope.name, actor=actor, subject=scope.text)
+            here.note_event("check.requested", scope.name, actor=actor, subject=scope.text, reason=reason)
             return len(files)
 
     def _scoped(

@@ -7,6 +7,7 @@ before what time ends, and that before what was rejected.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from enum import StrEnum
@@ -19,7 +20,6 @@ from sqlalchemy.orm import Session, aliased
 from koschey.domain.checks import Outcome, outcomes
 from koschey.domain.decisions import canonical
 from koschey.domain.explanation import sentence
-from koschey.domain.names import is_valid_name, normalize
 from koschey.domain.page import Microseconds
 from koschey.domain.quarantine import Mark, Rule, State, clock_start, needs_review
 from koschey.services.configuration import Configuration, IndexConfig
@@ -68,7 +68,7 @@ class QueuedVersion(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     """The sentence about the file that stands against it most."""
     clears_at: Microseconds | None
-    """When the last of its files clears by itself, where time does that."""
+    """When the first of its files clears by itself, where time does that."""
     published: Microseconds | None
     """What the upstream says of the first of its files."""
     risk: Risk
@@ -186,8 +186,7 @@ def _of(tab: Tab, hold: Any) -> ColumnElement[bool]:
 
 def _projects(session: Session, search: str) -> list[int]:
     """Ids of the projects whose names begin so."""
-    text = search.strip()
-    prefix = normalize(text) if is_valid_name(text) else text.lower()
+    prefix = re.sub(r"[-_.]+", "-", search.strip().lower())  # as PEP 503 does; a beginning need be no name
     dialect = session.get_bind().dialect.name
     query = select(Project.id).where(prefixed(Project.name, prefix, dialect)).order_by(Project.name)
     return list(session.scalars(query.limit(_FOUND)))
@@ -253,7 +252,7 @@ def _queued(
         state=worst.verdict.state,
         review=needs_review(worst.verdict),
         reason=sentence(worst.verdict, policy, at),
-        clears_at=None if None in ends else max((end for end in ends if end is not None), default=None),
+        clears_at=min((end for end in ends if end is not None), default=None),
         published=min(dated, default=None),
         risk=_risk(signals, checked=checked),
         signals=signals,

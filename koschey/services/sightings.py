@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from koschey.domain.checks import Outcome, outcomes, summary
 from koschey.domain.decisions import canonical
 from koschey.domain.explanation import age
 from koschey.domain.quarantine import Verdict
@@ -29,9 +30,9 @@ class Sighted(NamedTuple):
 
 
 def sighting(sighted: Iterable[Sighted]) -> str:
-    """A short mark of what is hidden of a version: its files, their bytes, why, and what checks say of them.
+    """A short mark of what is hidden of a version: files, bytes, why, and what checks have against them.
 
-    What time alone changes in the words about them does not change it.
+    What time alone changes in the words about them does not change it, nor does a check that passes.
     """
     parts = sorted(
         (
@@ -41,12 +42,17 @@ def sighting(sighted: Iterable[Sighted]) -> str:
             seen.verdict.state.value,
             seen.verdict.rule.value,
             0 if seen.verdict.decision is None else seen.verdict.decision.id,
-            seen.file.checks or "",
+            _against(seen.file),
         )
         for seen in sighted
         if not seen.verdict.visible
     )
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:_DIGITS]
+
+
+def _against(file: KnownFile) -> str:
+    said = outcomes(file.checks)
+    return summary({check: said[check] for check in said if said[check] is not Outcome.PASS})
 
 
 def refuse_overtaken(here: Sitting, scope: Scope, seen: str | None) -> None:
@@ -77,7 +83,7 @@ def _what_happened(here: Sitting, scope: Scope) -> str:
         if row[6] is None or scope.version is None or canonical(row[6]) == scope.version
     ]
     if not said:
-        return "what is hidden of it is not what it was"
+        return "what is hidden of it, or what checks say of that, is not what it was"
     latest = decision_of(said[-1])
     when = age(max(0, here.at - latest.at))
     return f"{latest.actor} said {latest.kind} {when} ago: {latest.reason}"

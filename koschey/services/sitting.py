@@ -142,9 +142,11 @@ class Sitting:
                 .execution_options(synchronize_session=False)
             )
 
-    def note_event(self, action: str, name: str, *, actor: str, subject: str) -> None:
+    def note_event(
+        self, action: str, name: str, *, actor: str, subject: str, reason: str | None = None
+    ) -> None:
         """Record what is no decision."""
-        self._tx.record(action, actor=actor, project=name, subject=subject)
+        self._tx.record(action, actor=actor, project=name, subject=subject, reason=reason)
 
     def close(self, holds: Holds, actor: str) -> Outcome:
         """Settle what the decisions change; the last act of the transaction."""

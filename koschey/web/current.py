@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from koschey.services.asks import Asks
     from koschey.services.audit import Audit
     from koschey.services.closure import Closure
+    from koschey.services.deliberation import Deliberation
     from koschey.services.doctor import Doctor
     from koschey.services.explanations import Explanations
     from koschey.services.grants import Grants
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from koschey.services.project_json import ProjectJson
     from koschey.services.project_pages import ProjectPages
     from koschey.services.projects import Projects
+    from koschey.services.releases import Releases
     from koschey.services.review import Review
     from koschey.services.review_queue import ReviewQueue
     from koschey.services.search import Search
@@ -142,6 +144,12 @@ class Koschey:
         from koschey.services.requirements import Requirements
 
         return Closure(self.database, self.configuration, Requirements(self.database, self.store))
+
+    @cached_property
+    def deliberation(self) -> Deliberation:
+        from koschey.services.deliberation import Deliberation
+
+        return Deliberation(self.database, self.configuration, self.review)
 
     @cached_property
     def doctor(self) -> Doctor:
@@ -231,6 +239,12 @@ class Koschey:
         from koschey.services.project_json import ProjectJson
 
         return ProjectJson(self.catalog, self.store, self.page_cache)
+
+    @cached_property
+    def releases(self) -> Releases:
+        from koschey.services.releases import Releases
+
+        return Releases(self.database)
 
     @cached_property
     def review(self) -> Review:

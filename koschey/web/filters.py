@@ -19,7 +19,7 @@ _HOUR = DAY // 24
 
 def init_app(app: Flask) -> None:
     """Register the filters."""
-    for function in (moment, ago, ahead, size, counted, visible_signs):
+    for function in (moment, ago, ahead, days_since, span, size, counted, visible_signs):
         app.jinja_env.filters[function.__name__] = function
 
 
@@ -39,6 +39,11 @@ def ago(at: Microseconds | None) -> str | Markup:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(iso(at), instant(at), shown)
 
 
+def days_since(at: Microseconds) -> int:
+    """Whole days since then."""
+    return max(0, now() - at) // DAY
+
+
 def ahead(at: Microseconds | None) -> str | Markup:
     """When something is to come: ``in 3 days``; ``now`` when its time has come."""
     if at is None:
@@ -48,6 +53,11 @@ def ahead(at: Microseconds | None) -> str | Markup:
     unit = DAY if left > 2 * DAY else _HOUR if left > 2 * _HOUR else 1
     shown = "now" if left <= 0 else f"in {age_words(-(-left // unit) * unit)}"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(iso(at), instant(at), shown)
+
+
+def span(seconds: float) -> str:
+    """How long, in the largest whole unit."""
+    return age_words(round(seconds * 1e6)).replace("less than a minute", "< 1 minute")
 
 
 def size(number: int | None) -> str:

@@ -25,6 +25,8 @@ PLACES: tuple[Place, ...] = (
     Place("Packages", "Projects", "search"),
     Place("Packages", "Set up your tools", "setup"),
     Place("Packages", "Your requests", "requests"),
+    Place("Review", "Overview", "admin/", Permission.AUDIT),
+    Place("Review", "Quarantine", "admin/quarantine", Permission.AUDIT),
     Place("Review", "Requests", "admin/requests", Permission.AUDIT),
 )
 
@@ -41,7 +43,7 @@ class Shown(NamedTuple):
 def places(path: str) -> list[tuple[str, list[Shown]]]:
     """The places by group, for whoever asks for the page at ``path``."""
     open_to = [place for place in PLACES if place.permission is None or may(place.permission)]
-    above = [p for p in open_to if path == f"/{p.path}" or (p.path and f"{path}/".startswith(f"/{p.path}/"))]
+    above = [p for p in open_to if path == f"/{p.path}" or path.startswith(f"/{p.path}/")]
     nearest = max(above, key=lambda place: len(place.path), default=None)
 
     def shown(place: Place) -> Shown:

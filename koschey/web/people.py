@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 from flask import Flask, Response, flash, get_flashed_messages, make_response, render_template, request
 
 from koschey.domain.permissions import Permission
@@ -67,6 +68,23 @@ def content_policy() -> str:
         f"default-src 'none'; script-src {scripts}; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
+
+
+def see(to: str, *, part: str = "") -> Response:
+    """See another page, an address below ours, after a form.
+
+    Args:
+        part: the selector of what changes of the page that the form was on, when that is the one to see; htmx
+            then loads no more, and whoever was in a list stays where they were. Empty: the whole page.
+    """
+    location = htmx.page_root() + to
+    if htmx.asks() and part:
+        place = {"path": location, "target": part, "swap": "innerHTML"}
+        told = {"HX-Location": msgspec.json.encode(place).decode(), "HX-Trigger": "decided"}
+        return Response(status=HTTPStatus.NO_CONTENT, headers=told)
+    if htmx.asks():
+        return Response(status=HTTPStatus.NO_CONTENT, headers={"HX-Redirect": location})
+    return Response(status=HTTPStatus.SEE_OTHER, headers={"Location": location, "Cache-Control": "no-store"})
 
 
 def back(to: str) -> Response:

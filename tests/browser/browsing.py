@@ -117,6 +117,14 @@ class Visitor:
         wider: bool = self.page.evaluate("document.documentElement.scrollWidth > innerWidth")
         return wider
 
+    def assert_fits(self) -> None:
+        """AssertionError when the page is not accessible, or too wide, in light, dark or narrow."""
+        for scheme, size in (("light", WIDE), ("dark", WIDE), ("light", NARROW)):
+            self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+            self.page.set_viewport_size(size)  # type: ignore[arg-type]
+            assert self.violations() == [], (scheme, size)
+            assert not self.overflows(), size
+
     def check(self) -> None:
         """AssertionError when something was complained about: a script, the policy, a dialog, an address."""
         left = [t for t in self.troubles if not any(words in t for words in self.expected)]

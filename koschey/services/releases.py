@@ -1,0 +1,84 @@
+"""What became visible lately, by versions: the journal's releases."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any
+
+import msgspec
+from sqlalchemy import select
+
+from koschey.domain.names import NormalizedName, is_valid_name, normalize, version_of
+from koschey.domain.page import Microseconds
+from koschey.services.keyset import PAGE, Keyset, Page
+from koschey.stores.database import Database
+from koschey.stores.models import Event
+
+_NEWEST_FIRST = Keyset("released", Event.id, descending=True)
+
+
+class Released(msgspec.Struct, frozen=True, kw_only=True):
+    """Files of a version that became visible at one time in one index."""
+
+    project: str
+    version: str
+    index: str
+    files: int
+    at: Microseconds
+    actor: str
+    """``koschey`` when time did it."""
+    reason: str
+    before: str
+
+
+class Releases:
+    """Reads the releases, newest first."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def page(
+        self, *, index: str | None = None, search: str = "", at: str | None = None, limit: int = PAGE
+    ) -> Page[Released]:
+        """A part of them; a part may have fewer rows than events.
+
+        Args:
+            index: only those in this index.
+            search: the name of a project, in any spelling.
+
+        Raises:
+            RequestInvalid: a cursor or limit that cannot be.
+        """
+        index_name = Event.index.label("index_name")  # a row has an ``index`` of its own
+        columns = (Event.at, Event.actor, Event.project, index_name, Event.subject, Event.reason)
+        query: Any = select(*columns, Event.before).where(Event.action == "file.released")
+        if search:
+            query = query.where(Event.project == (normalize(search) if is_valid_name(search) else ""))
+        with self._database.reading() as session:
+            page = _NEWEST_FIRST.page(session, query, at=at, limit=limit)
+        shown = [row for row in page.rows if index in (None, row.index_name)]
+        return Page(
+            tuple(
+                Released(
+                    project=project,
+                    version=version,
+                    index=where,
+                    files=len(rows),
+                    at=rows[0].at,
+                    actor=rows[0].actor,
+                    reason=rows[0].reason or "",
+                    before=rows[0].before or "",
+                )
+                for (project, where, version, _), rows in (
+                    (key, list(group)) for key, group in groupby(shown, key=_together)
+                )
+            ),
+            page.newer,
+            page.older,
+        )
+
+
+def _together(row: Any) -> tuple[str, str, str, int]:
+    project = row.project or ""
+    version = version_of(NormalizedName(project), row.subject or "") if project else None
+    return project, row.index_name or "", version or "", row.at

@@ -1,0 +1,30 @@
+"""The overview: what needs somebody now."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response
+
+from koschey.domain.permissions import Permission
+from koschey.web.access import requires
+from koschey.web.admin.scope import indexes_with
+from koschey.web.current import koschey
+from koschey.web.people import html_page
+
+bp = Blueprint("overview", __name__)
+
+_DECISIONS = 10
+
+
+@bp.get("/admin/")
+@requires(Permission.AUDIT, some=True, browser=True)
+def overview() -> Response:
+    """The numbers of the queue, and what was decided last."""
+    allowed = indexes_with(Permission.AUDIT)
+    numbers = koschey().metrics.numbers()
+    decisions = koschey().audit.events(action="decision.*", limit=_DECISIONS)
+    return html_page(
+        "admin/overview.html",
+        numbers=numbers,
+        indexes=[index for index in numbers.indexes if index.name in allowed],
+        decisions=[event for event in decisions if event.index is None or event.index in allowed],
+    )

@@ -1,0 +1,48 @@
+"""In which indexes and for which names the one who asks may see or decide."""
+
+from __future__ import annotations
+
+from koschey.domain.permissions import Permission
+from koschey.errors import Forbidden
+from koschey.web.access import admitted, current_actor
+from koschey.web.current import koschey
+
+
+def indexes_with(permission: Permission) -> list[str]:
+    """Names of the indexes in which the one who asks has the permission, for some names at the least."""
+    access, actor = koschey().access, current_actor()
+    names = [index.name for index in koschey().configuration.indexes()]
+    return [name for name in names if access.names(actor, permission, index=name)]
+
+
+def everywhere(permission: Permission) -> bool:
+    """Whether they have it for every name in every index."""
+    return koschey().access.answer(current_actor(), permission).allowed
+
+
+def index_to_show(wanted: str | None) -> str | None:
+    """The index of which a list shows something; None: all of them.
+
+    Who may look into some indexes only looks into one of them at a time.
+
+    Raises:
+        Forbidden: they may not look into that one. NotFound: there is none of that name.
+    """
+    if wanted:
+        koschey().configuration.index(wanted)
+        if wanted not in indexes_with(Permission.AUDIT):
+            raise Forbidden(Permission.AUDIT, f"you may not look into the queue of index {wanted}")
+        return wanted
+    allowed = indexes_with(Permission.AUDIT)
+    return None if len(allowed) == len(koschey().configuration.indexes()) else allowed[0]
+
+
+def shown_to_me(index: str | None, names: set[str]) -> set[str]:
+    """Those of some normalised names that the one who asks may see in an index, or in any of theirs."""
+    indexes = [index] if index is not None else indexes_with(Permission.AUDIT)
+    return {name for name in names if any(admitted(Permission.AUDIT, one, name) for one in indexes)}
+
+
+def require_review(name: str, index: str | None) -> None:
+    """See that the one who asks may decide about a normalised name. Raises: Forbidden, Unauthenticated."""
+    koschey().access.require(current_actor(), Permission.REVIEW, index=index, name=name)
