@@ -18,7 +18,7 @@ from koschey.domain.quarantine import Rule
 from koschey.errors import Conflict, KoscheyError, RequestInvalid, StoreUnavailable
 from koschey.services.configuration import Configuration
 from koschey.services.deciding import checked_reason
-from koschey.services.known import batches, decisions_about, files_of, judge, owner, projects_named
+from koschey.services.known import batches, decisions_about, files_of, judge, owners, projects_named
 from koschey.services.review import Review
 from koschey.services.sightings import Sighted
 from koschey.stores.database import Database, now
@@ -194,15 +194,15 @@ class Deliberation:
             decisions = decisions_about(connection, {p.name for p in projects if p.decided})
         for one in indexes:
             for name, names in wanted.items():
-                project = owner(one, [p for p in projects if p.name == name])
-                if project is None:
-                    continue
-                judging = judge(one, project, decisions)
-                found += [
-                    Sighted(one.name, file, judging.verdict(file, at))
-                    for file in files[project.id]
-                    if file.version in names
-                ]
+                parts = owners(one, [p for p in projects if p.name == name])
+                quarantined = bool(parts) and parts[0].status == "quarantined"
+                for project in parts:
+                    judging = judge(one, project, decisions, quarantined=quarantined)
+                    found += [
+                        Sighted(one.name, file, judging.verdict(file, at))
+                        for file in files[project.id]
+                        if file.version in names
+                    ]
         return found
 
     def _downloads(self, file_ids: Sequence[int]) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -25,7 +25,15 @@ from koschey.domain.quarantine import Mark, Rule, State, clock_start, needs_revi
 from koschey.services.configuration import Configuration, IndexConfig
 from koschey.services.gate import Judge
 from koschey.services.keyset import PAGE, Keyset, Page, prefixed
-from koschey.services.known import KnownFile, KnownProject, decisions_about, judge
+from koschey.services.known import (
+    Decisions,
+    KnownFile,
+    KnownProject,
+    decisions_about,
+    judge,
+    owners,
+    projects_named,
+)
 from koschey.services.sightings import Sighted, sighting
 from koschey.stores.database import Database, now
 from koschey.stores.models import File, Hold, Project
@@ -126,7 +134,8 @@ class ReviewQueue:
                 query = query.where(Hold.since <= before)
             page = _ORDERS[tab].page(session, query, at=at, limit=limit)
             found = _versions(session, indexes, page.rows)
-        return page.of(lambda row: found[row.project_id, row.release])
+        rows = [found.get((row.project_id, row.release)) for row in page.rows]
+        return Page(tuple(row for row in rows if row is not None), page.newer, page.older)
 
     def version(self, name: str, version: str) -> QueuedVersion | None:
         """One version of a normalised name, in any spelling, if something of it is recorded as hidden."""
@@ -205,25 +214,28 @@ def _versions(
         .join(File, File.id == Hold.file_id)
         .where(or_(*(and_(Hold.project_id == p, Hold.release == r) for p, r in since)))
     )
-    hidden: dict[tuple[int, str], list[tuple[IndexConfig, KnownProject, KnownFile]]] = defaultdict(list)
+    hidden: dict[tuple[int, str], list[tuple[IndexConfig, KnownFile]]] = defaultdict(list)
     projects = _known(session, {project_id for project_id, _ in since})
+    named = _by_name(session, projects.values())
     for index_id, release, *columns in session.execute(query):
         file = KnownFile._make(columns)
-        project, index = projects[file.project_id], by_id.get(index_id)
-        if index is not None and any(source.id == project.source_id for source in index.sources):
-            hidden[project.id, release].append((index, project, file))
-    names = {members[0][1].name for members in hidden.values() if members[0][1].decided}
-    decisions = decisions_about(session.connection(), names)
-    judges: dict[tuple[int, int], Judge] = {}
+        index = by_id.get(index_id)
+        if index is not None:
+            hidden[file.project_id, release].append((index, file))
+    decisions = decisions_about(session.connection(), {p.name for p in projects.values() if p.decided})
+    judges: dict[tuple[int, int], Judge | None] = {}
     at, found = now(), {}
     for key, members in hidden.items():
-        sighted = []
-        for index, project, file in members:
+        project, sighted = projects[key[0]], []
+        for index, file in members:
             if (index.id, project.id) not in judges:
-                judges[index.id, project.id] = judge(index, project, decisions)
+                judges[index.id, project.id] = _judge(index, project, named[project.name], decisions)
             judging = judges[index.id, project.id]
-            sighted.append((judging, Sighted(index.name, file, judging.verdict(file, at))))
-        found[key] = _queued(members[0][1].name, members[0][2].version or "", since[key], sighted, at)
+            if judging is not None:
+                sighted.append((judging, Sighted(index.name, file, judging.verdict(file, at))))
+        if sighted:
+            version = members[0][1].version or ""
+            found[key] = _queued(project.name, version, since[key], sighted, at)
     return found
 
 
@@ -231,6 +243,24 @@ def _known(session: Session, ids: set[int]) -> dict[int, KnownProject]:
     """Projects by their ids. By a query of their own: joined, PostgreSQL would rather go through them all."""
     query = select(*(getattr(Project, name) for name in KnownProject._fields)).where(Project.id.in_(ids))
     return {row.id: KnownProject._make(row) for row in session.execute(query)}
+
+
+def _by_name(session: Session, projects: Iterable[KnownProject]) -> dict[str, list[KnownProject]]:
+    """What every source has of the names of some projects."""
+    found: dict[str, list[KnownProject]] = defaultdict(list)
+    for project in projects_named(session.connection(), sorted({project.name for project in projects})):
+        found[project.name].append(project)
+    return found
+
+
+def _judge(
+    index: IndexConfig, project: KnownProject, named: Sequence[KnownProject], decisions: Decisions
+) -> Judge | None:
+    """The judge of a project in an index; None where the name is another source's: nothing shows it there."""
+    parts = owners(index, named)
+    if project not in parts:
+        return None
+    return judge(index, project, decisions, quarantined=parts[0].status == "quarantined")
 
 
 def _queued(
