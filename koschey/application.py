@@ -52,6 +52,7 @@ from koschey.services.settling import Settling
 from koschey.services.standing import Freshness, may_ask
 from koschey.services.subjects import Subjects
 from koschey.services.sweeps import Sweeps
+from koschey.services.sync_schedule import submit_due
 from koschey.services.tallies import Tallies
 from koschey.services.token_uses import TokenUses
 from koschey.services.usage import Usage
@@ -397,6 +398,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         eviction=eviction,
         root_builder=roots,
         files=files_service,
+        downloads=downloads,
         health=Health(health_checks),
         locks=locks,
         checking=checking,
@@ -407,6 +409,8 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         usage=usage,
         hot_path=hot_path if settings.hot_path else None,
     )
+    tasks["sync_due"] = lambda: submit_due(database, queue.submit)
+    tasks["sync_upstream"] = lambda source_id: assembled.sync.scheduled(source_id)
     tasks["settle_asks"] = lambda: assembled.asks.settle()
     tasks["tell"] = lambda: telling().tell()
     return assembled

@@ -26,6 +26,7 @@ _COMMANDS = {
     "serve": "serve",
     "token": "tokens",
     "storage": "storage",
+    "sync": "sync",
     "upstream": "upstreams",
     "user": "users",
     "worker": "worker",

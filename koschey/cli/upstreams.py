@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
 from koschey.cli.running import actor, data_option, json_option, print_table, services
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group()
@@ -37,6 +40,98 @@ def _spec_options[F: Callable[..., Any]](command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def _keep_options[F: Callable[..., Any]](command: F) -> F:
+    for option in reversed((
+        click.option(
+            "--mode",
+            type=click.Choice(["proxy", "known", "index", "full"]),
+            help="What is kept in step: nothing, what was ever asked for, all pages, all pages and files.",
+        ),
+        click.option("--include", multiple=True, help="Glob of names to keep; '' takes all of them away."),
+        click.option("--exclude", multiple=True, help="Glob of names to leave; '' takes all of them away."),
+        click.option(
+            "--names-file", type=_FILE, help="Names to keep, one a line; replaces earlier ones."
+        ),
+        click.option(
+            "--seed",
+            "seeds",
+            type=_FILE,
+            multiple=True,
+            help="requirements.txt, pylock.toml or uv.lock to keep, with dependencies; replaces earlier ones.",
+        ),
+        click.option("--no-seeds", is_flag=True, help="Keep for no seed any more."),
+        click.option("--newest", type=click.IntRange(0), help="Only so many newest versions; 0: all."),
+        click.option("--prereleases/--no-prereleases", default=None, help="Whether to keep pre-releases."),
+        click.option(
+            "--platform",
+            "platforms",
+            multiple=True,
+            help="Wheels for linux, macos, windows, or a glob of platform tags; '': for all.",
+        ),
+        click.option("--python", "pythons", multiple=True, help="Files for that version; '': for all."),
+        click.option("--max-size", help="No files larger than that: 500K, 20M, 2G; 0: any."),
+        click.option("--kinds", help="Kinds of files, by commas: wheel, sdist, other; '': all."),
+        click.option(
+            "--sync-seconds", type=click.FloatRange(0), help="Time between two syncs; 0: only by command."
+        ),
+        click.option(
+            "--requests-per-second", type=click.FloatRange(0), help="No more than that; 0: no limit."
+        ),
+        click.option("--connections", type=click.IntRange(1, 64), help="So many at once in a sync."),
+    )):  # fmt: skip
+        command = option(command)
+    return command
+
+
+_KEEP = (
+    "mode", "include", "exclude", "names_file", "seeds", "no_seeds", "newest", "prereleases", "platforms",
+    "pythons", "max_size", "kinds", "sync_seconds", "requests_per_second", "connections",
+)  # fmt: skip
+
+
+def _keep_spec(options: dict[str, Any]) -> Any:
+    """Takes the options of ``_keep_options`` out of ``options``; None when nothing was said."""
+    from koschey.domain.filters import Mode
+    from koschey.services.keeping import KeepSpec, SeedFile
+
+    said = {name: options.pop(name) for name in _KEEP}
+    several: dict[str, Any] = {
+        name: _several(said[name]) for name in ("include", "exclude", "platforms", "pythons")
+    }
+    seeds = tuple(SeedFile(path.name, _text(path)) for path in said["seeds"])
+    spec = KeepSpec(
+        mode=None if said["mode"] is None else Mode(said["mode"]),
+        names=None if said["names_file"] is None else _text(said["names_file"]),
+        seeds=seeds if seeds or said["no_seeds"] else None,
+        max_size=None if said["max_size"] is None else _bytes(said["max_size"]),
+        kinds=None if said["kinds"] is None else tuple(filter(None, said["kinds"].split(","))),
+        **several,
+        **{name: said[name] for name in ("newest", "prereleases", *_KEEP[-3:])},
+    )
+    return None if spec == KeepSpec() else spec
+
+
+def _several(values: tuple[str, ...]) -> tuple[str, ...] | None:
+    return tuple(filter(None, values)) if values else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"cannot read {path}: {error}") from None
+
+
+_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
+
+
+def _bytes(text: str) -> int:
+    number, unit = (text[:-1], _UNITS[text[-1].upper()]) if text[-1:].upper() in _UNITS else (text, 1)
+    if not number.isdecimal():
+        raise click.UsageError(f"--max-size: {text!r} is no size, such as 20M")
+    return int(number) * unit
 
 
 def _spec(url: str | None, password_stdin: bool, token_stdin: bool, **values: Any) -> Any:  # noqa: FBT001 - click's
@@ -68,16 +163,21 @@ def add(name: str, url: str, indexes: tuple[str, ...], **options: Any) -> None:
 @click.argument("name")
 @click.option("--url", help="New address. Credentials for another host must be given again.")
 @_spec_options
+@_keep_options
 @data_option
 def edit(name: str, url: str | None, **options: Any) -> None:
     """Change the upstream NAME; what is not said stays."""
     from koschey.services.indexes import UpstreamSpec
 
+    keep = _keep_spec(options)
     spec = _spec(url, **options)
-    if spec == UpstreamSpec():
+    if spec == UpstreamSpec() and keep is None:
         raise click.UsageError("nothing to change: say --url or another option")
     with services() as koschey:
-        koschey.indexes.edit_upstream(name, spec, actor=actor())
+        if spec != UpstreamSpec():
+            koschey.indexes.edit_upstream(name, spec, actor=actor())
+        if keep is not None:
+            koschey.keeping.edit(name, keep, actor=actor())
     click.echo(f"changed upstream {name}")
 
 
@@ -87,7 +187,8 @@ def edit(name: str, url: str | None, **options: Any) -> None:
 def list_(as_json: bool) -> None:  # noqa: FBT001 - click's
     """All upstreams; secrets show only as whether they are set."""
     with services() as koschey:
-        rows = koschey.indexes.describe_upstreams()
+        kept = koschey.keeping.describe()
+        rows = [row | kept[row["name"]] for row in koschey.indexes.describe_upstreams()]
     print_table(rows, as_json=as_json, empty="no upstreams; add one with `koschey upstream add NAME URL`")
 
 

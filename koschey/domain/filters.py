@@ -64,6 +64,10 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         )
 
 
+#: No filter at all.
+EVERYTHING = Filters()
+
+
 class ListedFile(Protocol):
     """A file as an upstream lists it."""
 

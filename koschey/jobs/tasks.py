@@ -36,6 +36,7 @@ LANES = (
     Lane(frozenset(["check_file"]), CHECKING_THREADS),
     Lane(frozenset(_SWEEPS), 2),
     Lane(frozenset(["build_roots"]), 1),
+    Lane(frozenset(["sync_upstream"]), 2),
     Lane(frozenset(["tally_storage", "sweep_blobs", "evict_files"]), 1),
 )
 
@@ -46,6 +47,7 @@ IN_PROCESS = (
     Periodic("settle_policies", 5.0, first=1.0),
     Periodic("build_roots", 1.0, first=1.0),
     Periodic("refresh_stale", 60.0),
+    Periodic("sync_due", 60.0),
     Periodic("settle_asks", 15.0),
     Periodic("tell", 60.0),
     Periodic("sweep_spool", 600.0),
@@ -63,6 +65,7 @@ IN_WORKERS = (
     Periodic("settle_policies", 10.0),
     Periodic("build_roots", 30.0),
     Periodic("refresh_stale", 60.0),
+    Periodic("sync_due", 60.0),
     Periodic("settle_asks", 30.0),
     Periodic("tell", 60.0),
     Periodic("sweep_spool", 600.0),
@@ -75,9 +78,9 @@ IN_WORKERS = (
 )
 #: All of them for one run, each before what goes on with what it found.
 IN_ORDER = (
-    "settle_policies", "refresh_stale", "release_due", "derive_work", "build_roots", "settle_asks", "tell",
-    "sweep_usage", "sweep_deleted", "sweep_sign_in", "sweep_spool", "tally_storage", "evict_files",
-    "sweep_blobs",
+    "settle_policies", "refresh_stale", "sync_due", "release_due", "derive_work", "build_roots",
+    "settle_asks", "tell", "sweep_usage", "sweep_deleted", "sweep_sign_in", "sweep_spool", "tally_storage",
+    "evict_files", "sweep_blobs",
 )  # fmt: skip
 #: What is left to each machine with web processes then: a spool folder is its own, and a root list that is
 #: to be there within seconds is no job for a worker, which would start a process each time to look.
@@ -134,6 +137,8 @@ def worker_terms(file_deadline: float) -> dict[str, Terms]:
         for entry in IN_WORKERS
     }
     # The file, the one that it is compared with, and the checks.
+    # A sync does as much as it can in ten minutes, and is submitted again when something is left.
+    terms["sync_upstream"] = Terms(FILES, timeout=3600, ttl=900)
     terms["check_file"] = Terms(FILES, timeout=int(2 * file_deadline) + 900, ttl=900)
     return terms
 

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from koschey.domain.decisions import Decision, Kind
+from koschey.domain.filters import EVERYTHING, Filters, Mode
 from koschey.domain.ownership import UNOWNED, NameRule, Outside, Ownership, RuleKind
 from koschey.domain.policy import UNHELD, Clock, Effect, Policy, PolicyRule, policy_for
 from koschey.errors import NotFound
@@ -42,6 +43,10 @@ class SourceConfig:
     kind: SourceKind
     refresh_seconds: float
     endpoint: Endpoint | None
+    mode: Mode = Mode.KNOWN
+    filters: Filters = EVERYTHING
+    sync_seconds: float = 0.0
+    connections: int = 1
 
 
 @dataclass(frozen=True)
@@ -246,8 +251,19 @@ def _source_config(row: Source) -> SourceConfig:
             ca_file=row.ca_file,
             proxy=row.proxy,
             internal=row.internal,
+            requests_per_second=row.requests_per_second,
         )
-    return SourceConfig(row.id, row.name, SourceKind(row.kind), row.refresh_seconds, endpoint)
+    return SourceConfig(
+        id=row.id,
+        name=row.name,
+        kind=SourceKind(row.kind),
+        refresh_seconds=row.refresh_seconds,
+        endpoint=endpoint,
+        mode=Mode(row.mode),
+        filters=msgspec.json.decode(row.filters, type=Filters),
+        sync_seconds=row.sync_seconds,
+        connections=row.connections,
+    )
 
 
 _NAME_RULES = select(NameRuleRow.kind, NameRuleRow.pattern, IndexRow.name).outerjoin(

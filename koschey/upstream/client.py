@@ -221,6 +221,7 @@ class UpstreamClient:
         start: int,
         validator: str | None,
         deadline: float,
+        tally: Tally | None = None,
     ) -> Iterator[Answer]:
         """Open a file's bytes, from ``start`` on if the upstream can (then the status is 206).
 
@@ -234,7 +235,9 @@ class UpstreamClient:
             headers["Range"] = f"bytes={start}-"
             if validator:
                 headers["If-Range"] = validator
-        with self._session.open(endpoint, url, headers=headers, deadline=deadline, decode=False) as answer:
+        with self._session.open(
+            endpoint, url, headers=headers, deadline=deadline, decode=False, tally=tally
+        ) as answer:
             yield answer
 
     def _guard(self, endpoint: Endpoint, name: str) -> None:

@@ -19,6 +19,7 @@ from koschey.services.admission import Admission
 from koschey.services.catalog import Catalog
 from koschey.services.checking import Checking
 from koschey.services.configuration import Configuration
+from koschey.services.downloads import Downloads
 from koschey.services.eviction import Eviction
 from koschey.services.files import Files
 from koschey.services.gate import Gate
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from koschey.services.grants import Grants
     from koschey.services.groups import Groups
     from koschey.services.hosted import Hosted
+    from koschey.services.keeping import Keeping
     from koschey.services.metrics import Metrics
     from koschey.services.names import Names
     from koschey.services.own_projects import OwnProjects
@@ -68,6 +70,8 @@ if TYPE_CHECKING:
     from koschey.services.search import Search
     from koschey.services.setup import Setup
     from koschey.services.storage_report import StorageReport
+    from koschey.services.sync import Sync
+    from koschey.services.sync_preview import SyncPreview
     from koschey.services.tokens import Tokens
     from koschey.services.uploads import Uploads
     from koschey.services.waiting import Waiting
@@ -109,6 +113,7 @@ class Koschey:
     eviction: Eviction
     root_builder: RootBuilder
     files: Files
+    downloads: Downloads
     health: Health
     locks: Locks
     checking: Checking
@@ -195,6 +200,12 @@ class Koschey:
         from koschey.services.metrics import Metrics
 
         return Metrics(self.database, self.configuration)
+
+    @cached_property
+    def keeping(self) -> Keeping:
+        from koschey.services.keeping import Keeping
+
+        return Keeping(self.database, self.configuration)
 
     @cached_property
     def names(self) -> Names:
@@ -302,6 +313,18 @@ class Koschey:
         from koschey.services.storage_report import StorageReport
 
         return StorageReport(self.database, self.tallies, self.store)
+
+    @cached_property
+    def sync(self) -> Sync:
+        from koschey.services.sync_assembly import make_sync
+
+        return make_sync(self)
+
+    @cached_property
+    def sync_preview(self) -> SyncPreview:
+        from koschey.services.sync_assembly import make_preview
+
+        return make_preview(self)
 
     @cached_property
     def waiting(self) -> Waiting:

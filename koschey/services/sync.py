@@ -1,0 +1,321 @@
+"""Keeping an upstream's chosen projects in step: the verb, its progress, and what it came to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+
+from koschey.domain.filters import Mode
+from koschey.errors import Busy, Conflict, KoscheyError, NotFound, UpstreamError, UpstreamUnavailable
+from koschey.services.configuration import Configuration, SourceConfig
+from koschey.services.indexes import Indexes
+from koschey.services.keeping import Keeping
+from koschey.services.sync_choosing import Choosing
+from koschey.services.sync_dependencies import Dependencies
+from koschey.services.sync_files import StoredBySync
+from koschey.services.sync_pages import Pages, Share, Stopped
+from koschey.services.sync_schedule import DEAD
+from koschey.services.sync_store import NEW_RUN, SyncStore
+from koschey.stores.database import Database, now
+from koschey.stores.locks import Locks
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: More rounds of dependencies than any tree is deep.
+_ROUNDS = 30
+
+
+class Many(Protocol):
+    """Does a phase; ``work`` does one share of it, over so many connections; ``due``: how much there is."""
+
+    def __call__(self, work: Callable[[Share, int], None], connections: int, due: int) -> None:
+        """Raises: Stopped, and what ``work`` raises."""
+
+
+def alone(work: Callable[[Share, int], None], connections: int, due: int) -> None:
+    """Do all of it in this process."""
+    work(Share(), connections)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run a sync."""
+
+    older_than: float = 0.0
+    """Seconds; name by name, pages that were looked at later are left for the next time."""
+    afresh: bool = False
+    """Compare everything, whatever the ETag of the root list says."""
+    seconds: float | None = None
+    """After so long it ends, and another one goes on."""
+    many: Many = alone
+
+
+class Sync:
+    """Runs syncs and says how they stand."""
+
+    def __init__(
+        self,
+        database: Database,
+        store: SyncStore,
+        configuration: Configuration,
+        indexes: Indexes,
+        keeping: Keeping,
+        choosing: Choosing,
+        pages: Pages,
+        files: StoredBySync,
+        dependencies: Dependencies,
+        locks: Locks,
+        submit: Callable[[str, int], None],
+        work_came: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._configuration = configuration
+        self._indexes = indexes
+        self._keeping = keeping
+        self._choosing = choosing
+        self._pages = pages
+        self._files = files
+        self._dependencies = dependencies
+        self._locks = locks
+        self._submit = submit
+        self._work_came = work_came
+        self._stop: str | None = None
+
+    def start(self, upstream: str) -> None:
+        """Have a worker sync an upstream soon. Raises: NotFound; Conflict, one runs already."""
+        source = self.source(upstream)
+        state = self._store.state(source.id)
+        if _runs(state):
+            raise Conflict(_running(source, state))
+        self._submit("sync_upstream", source.id)
+
+    def stop(self, why: str) -> None:
+        """Have the sync of this process end after what it is about; the next one goes on there."""
+        self._stop = why
+
+    def scheduled(self, source_id: int, seconds: float = 600.0) -> None:
+        """One sync by the schedule, or a part of one. Raises: UpstreamError, StoreUnavailable."""
+        source = self._configuration.source(source_id)
+        options = Options(older_than=source.sync_seconds / 2, seconds=seconds)
+        try:
+            self.run(source.name, options)
+        except Conflict:
+            log.info("sync.runs_already", upstream=source.name)
+
+    def source(self, upstream: str) -> SourceConfig:
+        """An upstream by its name. Raises: NotFound."""
+        for source in self._configuration.upstreams():
+            if source.name == upstream:
+                return source
+        raise NotFound("upstream", upstream)
+
+    def run(self, upstream: str, options: Options | None = None) -> dict[str, Any]:
+        """Bring an upstream's chosen projects in step; returns its summary, as ``status`` has it.
+
+        Killed anywhere, the next one goes on there. What could not be had stays due, and is named in the
+        summary; it holds up nothing else.
+
+        Raises:
+            NotFound: no such upstream. Conflict: one runs already, or its mode keeps nothing in step.
+            UpstreamError: nothing could be found out. StoreUnavailable: ours failed.
+        """
+        source = self.source(upstream)
+        if source.mode is Mode.PROXY:
+            raise Conflict(
+                f"the mode of {upstream} is proxy, which keeps nothing in step; "
+                f"koschey upstream edit {upstream} --mode known|index|full"
+            )
+        try:
+            with self._locks.hold(f"sync:{source.id}", 0.0):
+                return self._run(source, options or Options())
+        except Busy:
+            raise Conflict(_running(source, self._store.state(source.id))) from None
+
+    def reset(self, upstream: str, *, actor: str) -> None:
+        """Forget serials, ETags and what is due, of an upstream that began to count anew."""
+        source = self.source(upstream)
+        self._indexes.reset_upstream(upstream, actor=actor)
+        self._store.drop_due(source.id)
+        self._store.put(source.id, root_etag=None, root_serial=None, compared_at=None, alarm=None)
+
+    def status(self, upstream: str | None = None) -> list[dict[str, Any]]:
+        """How every upstream stands, or one, as plain values; times in microseconds since 1970."""
+        sources = [self.source(upstream)] if upstream else self._configuration.upstreams()
+        return [self._summary(source) for source in sources]
+
+    def _run(self, source: SourceConfig, options: Options) -> dict[str, Any]:
+        ends = None if options.seconds is None else time.monotonic() + options.seconds
+        before = self._store.state(source.id)
+        if (before["paused_until"] or 0) > now():
+            left = (before["paused_until"] - now()) / 1e6
+            problem = f"it asked to be left alone for {left:.0f} more seconds"
+            raise UpstreamUnavailable(source.name, problem, retry_after=left)
+        begun = now()
+        goes_on = before["outcome"] == "continues"
+        fresh: Mapping[str, Any] = {} if goes_on else dict(NEW_RUN) | {"begun_at": begun}
+        self._store.put(source.id, **fresh, phase="choosing", outcome=None, problem=None)
+
+        def stopping() -> str | None:
+            if ends is not None and time.monotonic() > ends:
+                return "its time is up; the next one goes on"
+            return self._stop
+
+        ended: dict[str, Any] = {}
+        try:
+            ended = self._through(source, options, stopping)
+        except Stopped as stop:
+            outcome = "continues" if stop.outcome == "stopped" else stop.outcome
+            ended = {"outcome": outcome, "problem": stop.problem}
+            if stop.retry_after is not None:
+                ended["paused_until"] = now() + round(stop.retry_after * 1e6)
+        except UpstreamError as error:
+            ended = {"outcome": "failed", "problem": error.problem}
+            raise
+        except KoscheyError as error:
+            ended = {"outcome": "failed", "problem": str(error)}
+            raise
+        finally:
+            ended = ended or {"outcome": "failed", "problem": "it crashed; the log says where"}
+            if ended["outcome"] == "ok":
+                ended["in_step_at"] = begun
+            self._store.put(source.id, phase=None, ended_at=now(), **ended)
+            log.info("sync.ended", upstream=source.name, **ended)
+        return self._summary(source)
+
+    def _through(
+        self, source: SourceConfig, options: Options, stopping: Callable[[], str | None]
+    ) -> dict[str, Any]:
+        """All phases; returns how it ended."""
+        self._choose_again(source)
+        choice = self._choosing.choose(source, older_than=options.older_than, afresh=options.afresh)
+        self._store.put(source.id, alarm=choice.alarm)
+        for number in range(_ROUNDS):
+            self._look(source, options, stopping)
+            if not self._dependencies.expand(source, stopping):
+                break
+            self._choosing.choose(source, older_than=1e9, afresh=False)
+            log.info("sync.dependencies", upstream=source.name, round=number + 1)
+        if source.mode is Mode.FULL:
+            self._fetch(source, options, stopping)
+        left = self._store.count_due(source.id)
+        files = self._store.count_files(source.id) if source.mode is Mode.FULL else 0
+        if left or files:
+            return {"outcome": "partial", "problem": f"{left} projects and {files} files are left"}
+        return {"outcome": "ok"}
+
+    def _choose_again(self, source: SourceConfig) -> None:
+        """Mode or filters changed: what was due by the old ones is forgotten, files are chosen anew."""
+        names = self._keeping.names(source.id)
+        fingerprint = self._choosing.fingerprint(self._choosing.scope(source))
+        if self._store.state(source.id)["chosen"] == fingerprint:
+            return
+        self._store.drop_due(source.id)
+        if source.mode is Mode.FULL:
+            self._files.choose_again(source, names)
+        self._store.put(source.id, chosen=fingerprint, root_etag=None)
+
+    def _look(self, source: SourceConfig, options: Options, stopping: Callable[[], str | None]) -> None:
+        """Every page that is due; those that failed once more, when most did not."""
+        names = self._keeping.names(source.id)
+        for attempt in range(2):
+            due = self._store.count_due(source.id)
+            if not due:
+                return
+            state = self._store.state(source.id)
+            total = state["projects_done"] + due
+            if attempt and due * 4 > total:
+                return  # no accident of single pages
+            failed = 0 if attempt else state["projects_failed"]
+            self._store.put(source.id, phase="pages", projects_due=total, projects_failed=failed)
+
+            def work(share: Share, connections: int) -> None:
+                if self._pages.run(source, names, share, connections, stopping):
+                    self._work_came()
+
+            options.many(work, source.connections, due)
+
+    def _fetch(self, source: SourceConfig, options: Options, stopping: Callable[[], str | None]) -> None:
+        """Every file that is due; those that failed once more."""
+        for attempt in range(2):
+            due = self._store.count_files(source.id)
+            if not due:
+                return
+            state = self._store.state(source.id)
+            if attempt and due * 4 > state["files_done"] + due:
+                return
+            total = state["files_done"] + due
+            failed = 0 if attempt else state["files_failed"]
+            self._store.put(source.id, phase="files", files_due=total, files_failed=failed)
+
+            def work(share: Share, connections: int) -> None:
+                self._files.run(source, share, connections, stopping)
+
+            options.many(work, source.connections, due)
+
+    def _summary(self, source: SourceConfig) -> dict[str, Any]:
+        state = self._store.state(source.id)
+        lowest = self._store.lowest_due(source.id)
+        root = state["root_serial"]
+        at = now()
+        lag = 0 if lowest is None or root is None else max(0, root - lowest + 1)
+        return {
+            "upstream": source.name,
+            "mode": str(source.mode),
+            "running": _runs(state),
+            "phase": state["phase"] if _runs(state) else None,
+            "outcome": state["outcome"],
+            "problem": state["problem"],
+            "alarm": state["alarm"],
+            "begun_at": state["begun_at"],
+            "ended_at": state["ended_at"],
+            "seconds": _seconds(state, at),
+            "in_step_at": state["in_step_at"],
+            "lag_seconds": None if state["in_step_at"] is None else round((at - state["in_step_at"]) / 1e6),
+            "lag_serials": lag,
+            "serial": root,
+            "projects": {
+                "due": state["projects_due"],
+                "done": state["projects_done"],
+                "changed": state["projects_changed"],
+                "failed": state["projects_failed"],
+            },
+            "files": {
+                "due": state["files_due"],
+                "done": state["files_done"],
+                "failed": state["files_failed"],
+            },
+            "requests": state["run_requests"],
+            "unchanged": state["run_unchanged"],
+            "bytes": state["run_bytes"],
+            "total": {name: state[name] for name in ("requests", "unchanged", "bytes", "failures")},
+            "left": [
+                {"project": name, "attempts": attempts, "problem": problem}
+                for name, attempts, problem in self._store.failed(source.id)
+            ],
+            "paused_until": state["paused_until"] if (state["paused_until"] or 0) > at else None,
+        }
+
+
+def _runs(state: Mapping[str, Any]) -> bool:
+    """Whether a sync runs now, by its signs of life."""
+    return state["phase"] is not None and now() - (state["seen_at"] or 0) < DEAD
+
+
+def _running(source: SourceConfig, state: Mapping[str, Any]) -> str:
+    done, due = state["projects_done"], state["projects_due"]
+    return (
+        f"a sync of {source.name} runs already ({state['phase'] or 'begins'}: "
+        f"{done} of {due} projects, {state['files_done']} of {state['files_due']} files)"
+    )
+
+
+def _seconds(state: Mapping[str, Any], at: int) -> float | None:
+    if state["begun_at"] is None:
+        return None
+    end = at if _runs(state) else max(state["ended_at"] or 0, state["begun_at"])
+    return float(round((end - state["begun_at"]) / 1e6, 1))

@@ -1,0 +1,115 @@
+"""The parts of a sync, put together when the first one is wanted: an idle process need not carry them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from koschey.jobs.queue import Queue
+from koschey.services.arrivals import Arrivals
+from koschey.services.configuration import Configuration
+from koschey.services.downloads import Downloads
+from koschey.services.files import Files
+from koschey.services.holds import Holds
+from koschey.services.indexes import Indexes
+from koschey.services.keeping import Keeping
+from koschey.services.sync import Sync
+from koschey.services.sync_choosing import Choosing
+from koschey.services.sync_dependencies import Dependencies
+from koschey.services.sync_files import StoredBySync
+from koschey.services.sync_pages import Pages
+from koschey.services.sync_preview import SyncPreview
+from koschey.services.sync_store import SyncStore
+from koschey.settings import Settings
+from koschey.stores.blobs import BlobStore
+from koschey.stores.database import Database
+from koschey.stores.locks import Locks
+from koschey.stores.lookup import Lookup
+from koschey.upstream.client import UpstreamClient
+
+
+class Parts(Protocol):
+    """What a sync is made of, as the application has it."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def database(self) -> Database: ...
+    @property
+    def lookup(self) -> Lookup: ...
+    @property
+    def store(self) -> BlobStore: ...
+    @property
+    def client(self) -> UpstreamClient: ...
+    @property
+    def queue(self) -> Queue: ...
+    @property
+    def configuration(self) -> Configuration: ...
+    @property
+    def indexes(self) -> Indexes: ...
+    @property
+    def holds(self) -> Holds: ...
+    @property
+    def files(self) -> Files: ...
+    @property
+    def downloads(self) -> Downloads: ...
+    @property
+    def locks(self) -> Locks: ...
+    @property
+    def keeping(self) -> Keeping: ...
+    @property
+    def sync(self) -> Sync: ...
+
+
+def make_sync(parts: Parts) -> Sync:
+    """The verb with everything that it uses."""
+    settings, database = parts.settings, parts.database
+    store = SyncStore(database)
+    return Sync(
+        database,
+        store,
+        parts.configuration,
+        parts.indexes,
+        parts.keeping,
+        _choosing(parts, store),
+        Pages(
+            database,
+            store,
+            parts.configuration,
+            parts.client,
+            Arrivals(parts.configuration, parts.holds),
+            page_deadline=settings.page_deadline,
+        ),
+        StoredBySync(
+            database,
+            parts.lookup,
+            store,
+            parts.client,
+            parts.store,
+            parts.downloads,
+            deadline=settings.file_deadline,
+        ),
+        Dependencies(database, parts.lookup, parts.keeping, parts.files),
+        parts.locks,
+        parts.queue.submit,
+        lambda: parts.queue.submit("derive_work"),
+    )
+
+
+def make_preview(parts: Parts) -> SyncPreview:
+    """What a sync would keep."""
+    store = SyncStore(parts.database)
+    return SyncPreview(
+        parts.database,
+        store,
+        parts.sync,
+        parts.keeping,
+        _choosing(parts, store),
+        parts.client,
+        root_deadline=parts.settings.root_deadline,
+    )
+
+
+def _choosing(parts: Parts, store: SyncStore) -> Choosing:
+    return Choosing(
+        parts.database, store, parts.keeping, parts.client, root_deadline=parts.settings.root_deadline
+    )

@@ -1,0 +1,286 @@
+"""Storing the files that are due: small ones whole and in batches, others as a client's download."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from sqlalchemy import bindparam, text
+
+from koschey.domain.filters import wanted
+from koschey.errors import (
+    DigestMismatch,
+    KoscheyError,
+    NameOwned,
+    StoreUnavailable,
+    UpstreamError,
+    UpstreamInvalid,
+    UpstreamUnavailable,
+)
+from koschey.failpoints import failpoint
+from koschey.services.configuration import SourceConfig
+from koschey.services.downloads import Downloads
+from koschey.services.sync_pages import PATIENCE, Share, Stopped
+from koschey.services.sync_store import (
+    AT_ONCE,
+    Counted,
+    DueFile,
+    SyncStore,
+    add_files_named,
+    add_files_of,
+    count,
+    file_failures,
+    files_done,
+)
+from koschey.stores.blobs import BlobStore
+from koschey.stores.database import Database, now
+from koschey.stores.lookup import Lookup
+from koschey.upstream.client import UpstreamClient
+from koschey.upstream.manners import Tally
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: A file of at most so many bytes is held in memory, one for each connection.
+_SMALL = 2**20
+_BATCH = 100
+_BATCH_SECONDS = 0.25
+_OUTAGE = 20
+
+
+@dataclass(frozen=True)
+class _Stored:
+    file: DueFile
+    problem: KoscheyError | None = None
+    recorded: bool = False
+    """Whether its row says so already."""
+
+
+class StoredBySync:
+    """Works off the files that are due."""
+
+    def __init__(
+        self,
+        database: Database,
+        lookup: Lookup,
+        store: SyncStore,
+        client: UpstreamClient,
+        blobs: BlobStore,
+        downloads: Downloads,
+        *,
+        deadline: float,
+    ) -> None:
+        self._database = database
+        self._lookup = lookup
+        self._store = store
+        self._client = client
+        self._blobs = blobs
+        self._downloads = downloads
+        self._deadline = deadline
+
+    def choose_again(self, source: SourceConfig, names: Mapping[str, list[str]]) -> None:
+        """Say of every known file of the upstream anew whether it is due: mode or filters changed."""
+        after = 0
+        while rows := self._projects(source.id, after):
+            after = rows[-1][0]
+            with self._database.transaction() as tx:
+                ids = [project_id for project_id, _ in rows]
+                tx.connection.execute(_FORGET, {"ids": ids})
+                added = 0
+                for project_id, name in rows:
+                    specifiers = names.get(name)
+                    if not source.filters.by_file and (specifiers is None or "" in specifiers):
+                        added += add_files_of(tx, source.id, [project_id])
+                        continue
+                    files = [
+                        ListedRow(*row) for row in tx.connection.execute(_LISTED, {"project": project_id})
+                    ]
+                    kept = wanted(source.filters, files, specifiers)
+                    added += add_files_named(tx, source.id, project_id, [f.filename for f in kept])
+                count(tx, source.id, Counted(files_due=added))
+
+    def _projects(self, source_id: int, after: int) -> list[tuple[int, str]]:
+        with self._database.reading() as session:
+            rows = session.execute(_PROJECTS, {"source_id": source_id, "after": after})
+            return [(row.id, row.name) for row in rows]
+
+    def run(
+        self, source: SourceConfig, share: Share, connections: int, stopping: Callable[[], str | None]
+    ) -> None:
+        """Store every file that is due and in this share, once. Raises: as ``sync_pages.Pages.run``."""
+        run = _Run(self, source, stopping)
+        after = 0
+        with ThreadPoolExecutor(connections, thread_name_prefix=f"sync-{source.name}") as pool:
+            while chunk := self._store.files(source.id, after, AT_ONCE):
+                after = chunk[-1].id
+                run.through([file for file in chunk if share.has(file.id)], pool, connections)
+
+
+@dataclass(frozen=True)
+class ListedRow:
+    """A known file as the filters look at it."""
+
+    filename: str
+    version: str | None
+    size: int | None
+    requires_python: str | None
+    yanked: bool
+    stored: bool
+
+
+class _Run:
+    def __init__(self, by: StoredBySync, source: SourceConfig, stopping: Callable[[], str | None]) -> None:
+        self._by = by
+        self._source = source
+        self._stopping = stopping
+        self._tally = Tally()
+        self._in_a_row = 0
+
+    def through(self, chunk: Sequence[DueFile], pool: ThreadPoolExecutor, connections: int) -> None:
+        """Store those, so many at once."""
+        waiting = iter(chunk)
+        flying: dict[Future[_Stored], None] = {}
+        batch: list[_Stored] = []
+        begun = time.monotonic()
+        try:
+            while True:
+                while len(flying) < 3 * connections and (file := next(waiting, None)) is not None:
+                    flying[pool.submit(self._store, file)] = None
+                if not flying:
+                    break
+                for future in wait(flying, timeout=0.2, return_when=FIRST_COMPLETED).done:
+                    del flying[future]
+                    batch.append(future.result())
+                    self._judge(batch[-1].problem)
+                if batch and (len(batch) >= _BATCH or time.monotonic() - begun > _BATCH_SECONDS):
+                    recording, batch, begun = batch, [], time.monotonic()
+                    self._record(recording)
+                if problem := self._stopping():
+                    raise Stopped("stopped", problem)
+        finally:
+            for future in flying:
+                future.cancel()
+            self._record(batch)
+
+    def _judge(self, problem: KoscheyError | None) -> None:
+        if isinstance(problem, StoreUnavailable):
+            raise Stopped("failed", str(problem))
+        if problem is None or not isinstance(problem, UpstreamUnavailable):
+            self._in_a_row = 0
+            return
+        if problem.retry_after is not None and problem.retry_after > PATIENCE:
+            raise Stopped("paused", problem.problem, problem.retry_after)
+        self._in_a_row += 1
+        if self._in_a_row >= _OUTAGE:
+            raise Stopped("failed", f"{_OUTAGE} files in a row could not be had, the last: {problem.problem}")
+
+    def _store(self, file: DueFile) -> _Stored:
+        try:
+            if file.due_at is None and file.sha256 and file.size is not None and file.size <= _SMALL:
+                self._small(file)
+                return _Stored(file)
+            self._large(file)
+        except (UpstreamError, DigestMismatch, StoreUnavailable) as error:
+            return _Stored(file, error)
+        return _Stored(file, recorded=True)
+
+    def _large(self, file: DueFile) -> None:
+        """As a client's download: resumed where it broke, and at most one of all who want it."""
+        look = self._by._lookup.file(file.id)
+        if look is None or look.stored_at is not None:
+            return
+        stored = self._by._downloads.fetch(look, self._source)
+        self._tally.add(1, stored.size or 0)
+
+    def _small(self, file: DueFile) -> None:
+        """In one piece, verified, into the store; its row is for the batch."""
+        by, source = self._by, self._source
+        assert source.endpoint is not None and file.url is not None
+        assert file.sha256 is not None and file.size is not None
+        with by._client.file(
+            source.endpoint,
+            file.url,
+            name=file.project,
+            start=0,
+            validator=None,
+            deadline=by._deadline,
+            tally=self._tally,
+        ) as answer:
+            if answer.status != 200:
+                problem = f"answered {answer.status} for {file.filename}"
+                raise (UpstreamInvalid if answer.status in (404, 410) else UpstreamUnavailable)(
+                    source.name, problem
+                )
+            body = answer.read(file.size)
+        if len(body) < file.size:
+            problem = f"{file.filename} ended after {len(body)} of {file.size} bytes"
+            raise UpstreamUnavailable(source.name, problem)
+        actual = hashlib.sha256(body).hexdigest()
+        if actual != file.sha256:
+            raise DigestMismatch(file.filename, f"sha256 {file.sha256}", actual)
+        spooled = by._blobs.spool_dir / f"sync-{uuid.uuid4().hex}.part"
+        try:
+            descriptor = os.open(spooled, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            with os.fdopen(descriptor, "wb", buffering=0) as out:
+                out.write(body)
+            by._blobs.publish(spooled, actual, len(body))
+        except OSError as error:
+            problem = f"cannot spool {file.filename}: {error.strerror}"
+            raise StoreUnavailable("files", problem) from error
+        finally:
+            spooled.unlink(missing_ok=True)
+
+    def _record(self, batch: Sequence[_Stored]) -> None:
+        if not batch:
+            return
+        problems = {
+            each.file.id: str(each.problem)
+            for each in batch
+            if each.problem is not None and not isinstance(each.problem, NameOwned)
+        }
+        good = [each.file.id for each in batch if each.problem is None]
+        finished = [each.file.id for each in batch if each.file.id not in problems]
+        for each in batch:
+            if each.problem is not None:
+                log.warning(
+                    "sync.file_failed",
+                    upstream=self._source.name,
+                    filename=each.file.filename,
+                    problem=str(each.problem),
+                )
+        failpoint("sync.before_files")
+        with self._by._database.transaction() as tx:
+            unrecorded = [each.file.id for each in batch if each.problem is None and not each.recorded]
+            for start in range(0, len(unrecorded), 500):
+                values = {"ids": sorted(unrecorded)[start : start + 500], "at": now()}
+                tx.connection.execute(_STORED, values)
+            files_done(tx, finished)
+            file_failures(tx, problems)
+            requests, _, received = self._tally.taken()
+            counted = Counted(
+                files_done=len(good), files_failed=len(problems), requests=requests, bytes=received
+            )
+            count(tx, self._source.id, counted)
+        failpoint("sync.after_files")
+
+
+_IDS: Any = bindparam("ids", expanding=True)
+#: The digest in the row never changes, and it is the one that was verified.
+_STORED = text("UPDATE file SET stored_at = :at WHERE id IN :ids AND stored_at IS NULL").bindparams(_IDS)
+_PROJECTS = text(
+    "SELECT id, name FROM project WHERE source_id = :source_id AND id > :after AND state = 'present' "
+    "ORDER BY id LIMIT 500"
+)
+_FORGET = text(
+    "DELETE FROM sync_file WHERE file_id IN (SELECT id FROM file WHERE project_id IN :ids)"
+).bindparams(bindparam("ids", expanding=True))
+_LISTED = text(
+    "SELECT filename, version, size, requires_python, yanked, stored_at IS NOT NULL FROM file "
+    "WHERE project_id = :project AND withdrawn_at IS NULL"
+)

@@ -1,0 +1,137 @@
+"""What a sync would keep: projects, files and bytes, before anything is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import text
+
+from koschey.domain.filters import Mode, wanted
+from koschey.services.configuration import SourceConfig
+from koschey.services.keeping import Keeping
+from koschey.services.sync import Sync
+from koschey.services.sync_choosing import Choosing, Scope
+from koschey.services.sync_files import ListedRow
+from koschey.services.sync_store import SyncStore
+from koschey.stores.database import Database
+from koschey.upstream.client import RootFetched, UpstreamClient
+
+#: Projects whose files are read at once.
+_AT_ONCE = 500
+#: Names that are shown.
+_EXAMPLES = 20
+
+
+class SyncPreview:
+    """Counts, and asks an upstream for no more than its root list."""
+
+    def __init__(
+        self,
+        database: Database,
+        store: SyncStore,
+        sync: Sync,
+        keeping: Keeping,
+        choosing: Choosing,
+        client: UpstreamClient,
+        *,
+        root_deadline: float,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._sync = sync
+        self._keeping = keeping
+        self._choosing = choosing
+        self._client = client
+        self._root_deadline = root_deadline
+
+    def of(self, upstream: str) -> dict[str, Any]:
+        """What the next syncs keep of an upstream, as plain values.
+
+        Files and bytes are counted of projects whose page is known; ``estimated`` has those of all projects,
+        as if the others were like them.
+
+        Raises:
+            NotFound: no such upstream. UpstreamError: its root list is needed and could not be had.
+        """
+        source = self._sync.source(upstream)
+        scope = self._choosing.scope(source)
+        by_root = self._choosing.by_root(source, scope, self._store.state(source.id))
+        kept, unlisted = self._kept(source, scope, by_root=by_root)
+        known, files, size, unsized, stored = self._counted(source, kept)
+        share = len(kept) / known if known else 0.0
+        says = (
+            f"{len(kept):,} projects, of which {known:,} are known; these have {files:,} files that would be "
+            f"kept, {size:,} bytes ({stored:,} files are stored already)"
+        )
+        return {
+            "upstream": upstream,
+            "mode": str(source.mode),
+            "root_list": by_root,
+            "projects": len(kept),
+            "known": known,
+            "left_out": unlisted,
+            "files": files,
+            "bytes": size,
+            "unsized": unsized,
+            "stored": stored,
+            "estimated": {"files": round(files * share), "bytes": round(size * share)},
+            "stores_files": source.mode is Mode.FULL,
+            "examples": sorted(kept)[:_EXAMPLES],
+            "says": says if source.mode is Mode.FULL else says + "; the mode stores no files by itself",
+        }
+
+    def _kept(self, source: SourceConfig, scope: Scope, *, by_root: bool) -> tuple[set[str], int]:
+        """The names that are kept, and how many of the root list are not."""
+        known = {name for name in self._names(source) if scope.follows(name)}
+        if not by_root:
+            return known | {name for name in scope.names if scope.keeps(name)}, 0
+        assert source.endpoint is not None
+        outcome = self._client.root_list(source.endpoint, etag=None, deadline=self._root_deadline)
+        assert isinstance(outcome, RootFetched)
+        listed = outcome.listing.serials
+        kept = {name for name in listed if name in known or scope.keeps(name)}
+        return kept, len(listed) - len(kept)
+
+    def _names(self, source: SourceConfig) -> Iterator[str]:
+        after = ""
+        while batch := self._store.known(source.id, after):
+            after = batch[-1].name
+            yield from (project.name for project in batch if project.present)
+
+    def _counted(self, source: SourceConfig, kept: set[str]) -> tuple[int, int, int, int, int]:
+        """Of the projects that are known: how many, their files, bytes, files without a size, stored ones."""
+        names = self._keeping.names(source.id)
+        after = known = files = size = unsized = stored = 0
+        while rows := self._projects(source, after):
+            after = rows[-1][0]
+            for project_id, name in rows:
+                if name not in kept:
+                    continue
+                known += 1
+                listed = self._files(project_id)
+                for file in wanted(source.filters, listed, names.get(name)):
+                    files += 1
+                    size += file.size or 0
+                    unsized += file.size is None
+                    stored += file.stored
+        return known, files, size, unsized, stored
+
+    def _projects(self, source: SourceConfig, after: int) -> Sequence[tuple[int, str]]:
+        values = {"source_id": source.id, "after": after, "limit": _AT_ONCE}
+        with self._database.reading() as session:
+            return [(row.id, row.name) for row in session.execute(_PROJECTS, values)]
+
+    def _files(self, project_id: int) -> list[ListedRow]:
+        with self._database.reading() as session:
+            return [ListedRow(*row) for row in session.execute(_FILES, {"project": project_id})]
+
+
+_PROJECTS = text(
+    "SELECT id, name FROM project WHERE source_id = :source_id AND id > :after AND state = 'present' "
+    "ORDER BY id LIMIT :limit"
+)
+_FILES = text(
+    "SELECT filename, version, size, requires_python, yanked, stored_at IS NOT NULL FROM file "
+    "WHERE project_id = :project AND withdrawn_at IS NULL"
+)

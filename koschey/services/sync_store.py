@@ -1,0 +1,327 @@
+"""What a sync keeps in the database: what is due, how far it came, and what it came to.
+
+Everything that is due stays on record until the transaction that does it. Whoever is killed anywhere is
+followed by one that goes on there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from koschey.domain.page import Microseconds
+from koschey.domain.root_diff import Synced
+from koschey.stores.database import Database, Transaction, now
+from koschey.stores.models import Project, ProjectState
+from koschey.stores.sync_rows import SyncDue, SyncFile, SyncState
+
+#: Rows in one statement, and in one transaction of those that only say what is due.
+AT_ONCE = 5_000
+_LONGEST_PROBLEM = 500
+
+
+class Due(NamedTuple):
+    """A project that is to be looked at, and what is known of it."""
+
+    name: str
+    serial: int | None
+    """What the root list said."""
+    why: str
+    attempts: int
+    etag: str | None
+    synced: int | None
+    looked_at: Microseconds | None
+    state: str | None
+
+
+class DueFile(NamedTuple):
+    """A file that is to be stored, as far as it takes no closer look."""
+
+    id: int
+    filename: str
+    url: str | None
+    sha256: str | None
+    size: int | None
+    due_at: Microseconds | None
+    attempts: int
+    project: str
+    """Normalised name."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What a batch came to, to be added to what the sync came to."""
+
+    projects_done: int = 0
+    projects_changed: int = 0
+    projects_failed: int = 0
+    files_due: int = 0
+    files_done: int = 0
+    files_failed: int = 0
+    requests: int = 0
+    unchanged: int = 0
+    bytes: int = 0
+
+
+class SyncStore:
+    """Reads and writes those rows."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def state(self, source_id: int) -> dict[str, Any]:
+        """The row of an upstream, with the defaults of one that was never synced."""
+        with self._database.reading() as session:
+            row = session.get(SyncState, source_id)
+            values = _BLANK if row is None else {c.name: getattr(row, c.name) for c in _STATE.columns}
+        return dict(values) | {"source_id": source_id}
+
+    def put(self, source_id: int, **values: Any) -> None:
+        """Set columns of an upstream's row, which is made when it is not there."""
+        with self._database.transaction() as tx:
+            put(tx, source_id, **values)
+
+    def known(self, source_id: int, after: str = "") -> list[Synced]:
+        """Projects of a source in the database's order of names, behind ``after``; empty at the end."""
+        with self._database.reading() as session:
+            rows = session.execute(_KNOWN, {"source_id": source_id, "after": after, "limit": AT_ONCE})
+            return [Synced(name, serial, state == ProjectState.PRESENT) for name, serial, state in rows]
+
+    def count_known(self, source_id: int, bound: int) -> int:
+        """How many projects of a source are there, counted up to ``bound``."""
+        with self._database.reading() as session:
+            return int(session.execute(_COUNT, {"source_id": source_id, "bound": bound}).scalar_one())
+
+    def looked_before(self, source_id: int, before: Microseconds, after: str) -> list[str]:
+        """Names of projects whose page was looked at before that, in pieces as ``known``."""
+        values = {"source_id": source_id, "before": before, "after": after, "limit": AT_ONCE}
+        with self._database.reading() as session:
+            return list(session.execute(_AGED, values).scalars())
+
+    def add_due(self, source_id: int, rows: Iterable[tuple[str, int | None, str]]) -> int:
+        """Say that projects are to be looked at: name, serial of the root list, why. Returns how many."""
+        added, batch = 0, list[dict[str, Any]]()
+        for name, serial, why in rows:
+            row = {"source_id": source_id, "name": name, "serial": serial, "why": why, "attempts": 0}
+            batch.append(row)
+            if len(batch) >= AT_ONCE:
+                added += self._insert_due(batch)
+                batch = []
+        return added + self._insert_due(batch)
+
+    def _insert_due(self, rows: Sequence[Mapping[str, Any]]) -> int:
+        if rows:
+            with self._database.transaction() as tx:
+                made = _upsert(tx.connection, _DUE)
+                values = {"serial": made.excluded.serial, "why": made.excluded.why}
+                tx.connection.execute(
+                    made.on_conflict_do_update(index_elements=["source_id", "name"], set_=values), rows
+                )
+        return len(rows)
+
+    def drop_due(self, source_id: int) -> None:
+        """Forget what is due: it is chosen anew."""
+        with self._database.transaction() as tx:
+            tx.connection.execute(delete(SyncDue).where(SyncDue.source_id == source_id))
+
+    def due(self, source_id: int, after: str, limit: int) -> list[Due]:
+        """Projects that are to be looked at, in the database's order of names, behind ``after``."""
+        with self._database.reading() as session:
+            rows = session.execute(_DUE_ROWS, {"source_id": source_id, "after": after, "limit": limit})
+            return [Due(*row) for row in rows]
+
+    def count_due(self, source_id: int) -> int:
+        """How many projects are due."""
+        return self._count(SyncDue, source_id)
+
+    def count_files(self, source_id: int) -> int:
+        """How many files are due."""
+        return self._count(SyncFile, source_id)
+
+    def _count(self, table: Any, source_id: int) -> int:
+        query = select(func.count()).select_from(table).where(table.source_id == source_id)
+        with self._database.reading() as session:
+            return int(session.execute(query).scalar_one())
+
+    def lowest_due(self, source_id: int) -> int | None:
+        """The lowest serial of the root list that is not synced yet."""
+        with self._database.reading() as session:
+            query = select(func.min(SyncDue.serial)).where(SyncDue.source_id == source_id)
+            return session.execute(query).scalar()
+
+    def failed(self, source_id: int, limit: int = 20) -> list[tuple[str, int, str | None]]:
+        """Projects that could not be looked at: name, how often it was tried, what was wrong."""
+        with self._database.reading() as session:
+            rows = session.execute(_FAILED, {"source_id": source_id, "limit": limit})
+            return [(row.name, row.attempts, row.problem) for row in rows]
+
+    def files(self, source_id: int, after: int, limit: int) -> list[DueFile]:
+        """Files that are to be stored, by id, behind ``after``."""
+        with self._database.reading() as session:
+            rows = session.execute(_DUE_FILES, {"source_id": source_id, "after": after, "limit": limit})
+            return [DueFile(*row) for row in rows]
+
+
+def put(tx: Transaction, source_id: int, **values: Any) -> None:
+    """``SyncStore.put`` inside a transaction."""
+    changed = update(SyncState).where(SyncState.source_id == source_id).values(**values, seen_at=now())
+    if tx.connection.execute(changed).rowcount == 0:
+        row = dict(_BLANK) | values | {"source_id": source_id, "seen_at": now()}
+        tx.connection.execute(insert(SyncState), row)
+
+
+def done(tx: Transaction, source_id: int, names: Sequence[str]) -> None:
+    """Those projects are due no more."""
+    for start in range(0, len(names), 500):
+        values = {"source_id": source_id, "names": names[start : start + 500]}
+        tx.connection.execute(_DONE, values)
+
+
+def failures(tx: Transaction, source_id: int, problems: Mapping[str, str]) -> None:
+    """Those projects could not be looked at, and stay due."""
+    rows = [
+        {"_source_id": source_id, "_name": name, "problem": problem[:_LONGEST_PROBLEM]}
+        for name, problem in problems.items()
+    ]
+    if rows:
+        tx.connection.execute(_NOT_DONE, rows)
+
+
+def files_done(tx: Transaction, file_ids: Sequence[int]) -> None:
+    """Those files are due no more."""
+    for start in range(0, len(file_ids), 500):
+        tx.connection.execute(_FILES_DONE, {"ids": file_ids[start : start + 500]})
+
+
+def file_failures(tx: Transaction, problems: Mapping[int, str]) -> None:
+    """Those files could not be stored, and stay due."""
+    rows = [{"_id": file_id, "problem": text_[:_LONGEST_PROBLEM]} for file_id, text_ in problems.items()]
+    if rows:
+        tx.connection.execute(_FILES_NOT_DONE, rows)
+
+
+def add_files(tx: Transaction, source_id: int, file_ids: Sequence[int]) -> int:
+    """Say that files are to be stored; those that are stored already, or withdrawn, are left out."""
+    added = 0
+    for start in range(0, len(file_ids), 500):
+        values = {"source_id": source_id, "ids": file_ids[start : start + 500]}
+        added += tx.connection.execute(_ADD_FILES, values).rowcount
+    return added
+
+
+def add_files_named(tx: Transaction, source_id: int, project_id: int, filenames: Sequence[str]) -> int:
+    """Say that those files of a project are to be stored; those that are, or are withdrawn, are left out."""
+    added = 0
+    for start in range(0, len(filenames), 500):
+        values = {"source_id": source_id, "project": project_id, "ids": filenames[start : start + 500]}
+        added += tx.connection.execute(_ADD_FILES_NAMED, values).rowcount
+    return added
+
+
+def add_files_of(tx: Transaction, source_id: int, project_ids: Sequence[int]) -> int:
+    """The same with all files of some projects."""
+    added = 0
+    for start in range(0, len(project_ids), 500):
+        values = {"source_id": source_id, "ids": project_ids[start : start + 500]}
+        added += tx.connection.execute(_ADD_FILES_OF, values).rowcount
+    return added
+
+
+def count(tx: Transaction, source_id: int, counted: Counted) -> None:
+    """Add what a batch came to. Every process of a sync does: it locks the row, so do it last."""
+    values = {
+        "projects_done": SyncState.projects_done + counted.projects_done,
+        "projects_changed": SyncState.projects_changed + counted.projects_changed,
+        "projects_failed": SyncState.projects_failed + counted.projects_failed,
+        "files_due": SyncState.files_due + counted.files_due,
+        "files_done": SyncState.files_done + counted.files_done,
+        "files_failed": SyncState.files_failed + counted.files_failed,
+        "run_requests": SyncState.run_requests + counted.requests,
+        "run_unchanged": SyncState.run_unchanged + counted.unchanged,
+        "run_bytes": SyncState.run_bytes + counted.bytes,
+        "requests": SyncState.requests + counted.requests,
+        "unchanged": SyncState.unchanged + counted.unchanged,
+        "bytes": SyncState.bytes + counted.bytes,
+        "failures": SyncState.failures + counted.projects_failed + counted.files_failed,
+        "seen_at": now(),
+    }
+    tx.connection.execute(update(SyncState).where(SyncState.source_id == source_id).values(values))
+
+
+def _upsert(connection: Connection, table: Any) -> Any:
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+
+
+_STATE = SyncState.__table__
+_DUE = SyncDue.__table__
+_PROJECTS = Project.__table__
+_BLANK: Mapping[str, Any] = {
+    column.name: 0 if column.default is not None else None for column in _STATE.columns
+}
+#: For the first of several runs; the totals of all runs stay.
+NEW_RUN: Mapping[str, Any] = dict.fromkeys(
+    (
+        "projects_due", "projects_done", "projects_changed", "projects_failed", "files_due", "files_done",
+        "files_failed", "run_requests", "run_unchanged", "run_bytes",
+    ),
+    0,
+)  # fmt: skip
+_SOURCE = _PROJECTS.c.source_id == bindparam("source_id")
+_KNOWN = (
+    select(_PROJECTS.c.name, _PROJECTS.c.upstream_serial, _PROJECTS.c.state)
+    .where(_SOURCE, _PROJECTS.c.name > bindparam("after"))
+    .order_by(_PROJECTS.c.name)
+    .limit(bindparam("limit"))
+)
+_AGED = (
+    select(_PROJECTS.c.name)
+    .where(
+        _SOURCE,
+        _PROJECTS.c.name > bindparam("after"),
+        _PROJECTS.c.state == ProjectState.PRESENT,
+        func.coalesce(_PROJECTS.c.looked_at, 0) < bindparam("before"),
+    )
+    .order_by(_PROJECTS.c.name)
+    .limit(bindparam("limit"))
+)
+_COUNT = text(
+    "SELECT count(*) FROM (SELECT 1 FROM project WHERE source_id = :source_id AND state = 'present' "
+    "LIMIT :bound) AS known"
+)
+_DUE_ROWS = text(
+    "SELECT d.name, d.serial, d.why, d.attempts, p.etag, p.upstream_serial, p.looked_at, p.state "
+    "FROM sync_due d LEFT JOIN project p ON p.source_id = d.source_id AND p.name = d.name "
+    "WHERE d.source_id = :source_id AND d.name > :after ORDER BY d.name LIMIT :limit"
+)
+_FAILED = text(
+    "SELECT name, attempts, problem FROM sync_due WHERE source_id = :source_id AND problem IS NOT NULL "
+    "ORDER BY name LIMIT :limit"
+)
+_DUE_FILES = text(
+    "SELECT f.id, f.filename, f.url, f.sha256, f.size, f.due_at, s.attempts, p.name "
+    "FROM sync_file s JOIN file f ON f.id = s.file_id JOIN project p ON p.id = f.project_id "
+    "WHERE s.source_id = :source_id AND s.file_id > :after ORDER BY s.file_id LIMIT :limit"
+)
+_NAMES: Any = bindparam("names", expanding=True)
+_IDS: Any = bindparam("ids", expanding=True)
+_DONE = text("DELETE FROM sync_due WHERE source_id = :source_id AND name IN :names").bindparams(_NAMES)
+_NOT_DONE = text(
+    "UPDATE sync_due SET attempts = attempts + 1, problem = :problem "
+    "WHERE source_id = :_source_id AND name = :_name"
+)
+_FILES_DONE = text("DELETE FROM sync_file WHERE file_id IN :ids").bindparams(_IDS)
+_FILES_NOT_DONE = text(
+    "UPDATE sync_file SET attempts = attempts + 1, problem = :problem WHERE file_id = :_id"
+)
+_TO_STORE = (
+    "INSERT INTO sync_file (file_id, source_id, attempts) "
+    "SELECT id, :source_id, 0 FROM file WHERE {column} IN :ids AND stored_at IS NULL "
+    "AND withdrawn_at IS NULL AND url IS NOT NULL ON CONFLICT (file_id) DO NOTHING"
+)
+_ADD_FILES = text(_TO_STORE.format(column="id")).bindparams(_IDS)
+_ADD_FILES_NAMED = text(_TO_STORE.format(column="project_id = :project AND filename")).bindparams(_IDS)
+_ADD_FILES_OF = text(_TO_STORE.format(column="project_id")).bindparams(_IDS)

@@ -1,0 +1,357 @@
+"""Syncs of the scripted upstream: what is asked for, what is recorded, and what is left for the next time."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from koschey.domain.filters import Mode
+from koschey.errors import Conflict, RequestInvalid, UpstreamError
+from koschey.services.keeping import KeepSpec, SeedFile
+from koschey.services.sync import Options
+from tests.fake_upstream import FakeUpstream
+from tests.service_layer.conftest import Deploy, Deployment, on_both
+
+
+def keep(here: Deployment, **said: Any) -> None:
+    here.koschey.keeping.edit("upstream", KeepSpec(**said), actor="test")
+
+
+def sync(here: Deployment, **options: Any) -> dict[str, Any]:
+    return here.koschey.sync.run("upstream", Options(**options))
+
+
+def names(here: Deployment) -> set[str]:
+    return {row["name"] for row in here.rows("SELECT name FROM project WHERE state = 'present'")}
+
+
+@pytest.fixture
+def full(upstream: FakeUpstream, here: Deployment) -> Deployment:
+    """Three projects of one wheel each, and an upstream that is mirrored whole."""
+    for name in ("one", "two", "three"):
+        upstream.project(name).release("1.0")
+    keep(here, mode=Mode.FULL)
+    return here
+
+
+@on_both
+def test_the_first_sync_takes_pages_and_files_each_by_one_request(
+    full: Deployment, upstream: FakeUpstream
+) -> None:
+    summary = sync(full)
+
+    assert summary["outcome"] == "ok"
+    assert names(full) == {"one", "two", "three"}
+    assert summary["requests"] == len(upstream.requests) == 1 + 3 + 3
+    assert all(row["stored_at"] for row in full.rows("SELECT stored_at FROM file"))
+    assert {request.method for request in upstream.requests} == {"GET"}
+
+
+@on_both
+def test_a_sync_with_nothing_new_is_one_request(full: Deployment, upstream: FakeUpstream) -> None:
+    sync(full)
+    upstream.requests.clear()
+
+    summary = sync(full)
+
+    assert [(seen.target, summary["unchanged"]) for seen in upstream.requests] == [("/", 1)]
+    assert (summary["outcome"], summary["lag_serials"]) == ("ok", 0)
+
+
+@on_both
+def test_only_what_changed_is_asked_for(full: Deployment, upstream: FakeUpstream) -> None:
+    for number in range(30):  # so that the last serials are far from those of the three
+        upstream.project(f"more-{number}")
+    sync(full)
+    wheel = upstream.project("two").release("2.0")
+    upstream.requests.clear()
+
+    sync(full)
+
+    asked = [seen.target for seen in upstream.requests if not seen.target.startswith("more-")]
+    assert asked == ["/", "two", wheel.filename]
+    assert len(upstream.requests) < 3 + 25
+
+
+@on_both
+def test_yanks_and_withdrawals_come_with_a_sync(full: Deployment, upstream: FakeUpstream) -> None:
+    gone = upstream.project("one").release("2.0")
+    sync(full)
+    upstream.project("one").set_yanked("1.0", "broken")
+    upstream.project("one").vanish(gone.filename)
+
+    sync(full)
+
+    assert full.listed("one") == {"one-1.0-py3-none-any.whl"}
+    assert full.page("one")["files"][0]["yanked"] == "broken"
+    assert full.file(gone.filename)["stored_at"] is not None
+
+
+@on_both
+def test_gone_from_the_root_list_and_404_is_deleted(full: Deployment, upstream: FakeUpstream) -> None:
+    sync(full)
+    upstream.forget("two")
+
+    assert sync(full)["outcome"] == "ok"
+
+    assert full.project("two")["state"] == "deleted"
+    assert full.listed("two") == set()
+
+
+def test_gone_from_the_root_list_alone_is_not(full: Deployment, upstream: FakeUpstream) -> None:
+    sync(full)
+    listed = {"meta": {"api-version": "1.4"}, "projects": [{"name": "one", "_last-serial": 1}]}
+    upstream.fail("/", body=json.dumps(listed).encode(), content_type="application/vnd.pypi.simple.v1+json")
+
+    sync(full)
+
+    assert full.project("two")["state"] == "present"
+    assert full.listed("two") == {"two-1.0-py3-none-any.whl"}
+
+
+@on_both
+def test_one_bad_project_stops_no_other_and_is_named(full: Deployment, upstream: FakeUpstream) -> None:
+    upstream.fail("two", body=b"no page", content_type="application/json")
+
+    summary = sync(full)
+
+    assert summary["outcome"] == "partial"
+    assert [(left["project"], left["attempts"] > 0) for left in summary["left"]] == [("two", True)]
+    assert names(full) == {"one", "three"}
+    upstream.heal()
+    upstream.requests.clear()
+    assert sync(full)["outcome"] == "ok"
+    assert [seen.target for seen in upstream.requests] == ["/", "two", "two-1.0-py3-none-any.whl"]
+
+
+@on_both
+def test_a_page_older_than_the_root_list_is_left_for_the_next_time(
+    full: Deployment, upstream: FakeUpstream
+) -> None:
+    sync(full)
+    old = json.dumps(upstream.project("two").document()).encode()
+    upstream.project("two").release("2.0")
+    upstream.fail("two", body=old, content_type="application/vnd.pypi.simple.v1+json")
+
+    stale = sync(full)
+
+    assert stale["outcome"] == "partial"
+    assert "older than serial" in stale["left"][0]["problem"]
+    assert upstream.seen("two")[-1].headers["cache-control"] == "no-cache"
+    assert stale["lag_serials"] > 0
+    upstream.heal()
+    assert sync(full)["outcome"] == "ok"
+    assert full.file("two-2.0-py3-none-any.whl")["stored_at"] is not None
+
+
+@on_both
+def test_serials_that_went_backwards_are_an_alarm_until_they_are_reset(
+    full: Deployment, upstream: FakeUpstream
+) -> None:
+    sync(full)
+    for number, project in enumerate(upstream.projects.values(), 1):
+        project.serial = number
+
+    alarmed = sync(full)
+
+    assert "went backwards" in alarmed["alarm"]
+    assert [event["subject"] for event in full.events("upstream.alarm")] == ["upstream"]
+    full.koschey.sync.reset("upstream", actor="test")
+    after = sync(full)
+    assert (after["outcome"], after["alarm"]) == ("ok", None)
+    assert full.project("one")["upstream_serial"] == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 500},
+        {"down": True},
+        {"body": b"<html>sign in</html>", "content_type": "application/json"},
+        {"body": b'{"meta":{"api-version":"1.0"},"projects":[]}', "content_type": "application/json"},
+        {"body": b'{"meta":{"api-version":"2.0"},"projects":[]}', "content_type": "application/json"},
+        {"body": b"[" * 100_000, "content_type": "application/json"},
+        {"cut": 20},
+    ],
+    ids=["500", "down", "html-as-json", "empty", "version-2", "deep", "cut"],
+)
+def test_a_root_list_that_cannot_be_believed_changes_nothing(
+    full: Deployment, upstream: FakeUpstream, fault: dict[str, Any]
+) -> None:
+    sync(full)
+    upstream.project("four").release("1.0")
+    upstream.fail("/", **fault)
+
+    with pytest.raises(UpstreamError):
+        sync(full)
+
+    assert names(full) == {"one", "two", "three"}
+    assert full.koschey.sync.status("upstream")[0]["outcome"] == "failed"
+    upstream.heal()
+    assert sync(full)["outcome"] == "ok"
+    assert "four" in names(full)
+
+
+def test_a_page_suddenly_empty_keeps_the_files_and_is_named(full: Deployment, upstream: FakeUpstream) -> None:
+    for minor in range(1, 6):
+        upstream.project("one").release(f"1.{minor}")
+    sync(full)
+    upstream.project("one").files.clear()
+    upstream.project("one").touch()
+
+    summary = sync(full)
+
+    assert summary["left"][0]["project"] == "one"
+    assert len(full.listed("one")) == 6
+
+
+def test_a_wrong_file_is_never_stored(full: Deployment, upstream: FakeUpstream) -> None:
+    upstream.fail("two-1.0-py3-none-any.whl", body=b"other bytes")
+
+    summary = sync(full)
+
+    assert (summary["outcome"], summary["files"]["failed"]) == ("partial", 1)
+    assert full.file("two-1.0-py3-none-any.whl")["stored_at"] is None
+    upstream.heal()
+    assert sync(full)["outcome"] == "ok"
+    assert full.file("two-1.0-py3-none-any.whl")["stored_at"] is not None
+
+
+@on_both
+def test_an_upstream_without_serials_is_asked_by_etag(deploy: Deploy, upstream: FakeUpstream) -> None:
+    upstream._serials = lambda _: None
+    for name in ("one", "two"):
+        upstream.project(name).release("1.0")
+    here = deploy()
+    keep(here, mode=Mode.INDEX)
+    sync(here)
+    upstream.project("two").release("2.0")
+
+    summary = sync(here)
+
+    assert (summary["outcome"], summary["unchanged"]) == ("ok", 1)
+    assert len(here.rows("SELECT 1 FROM file")) == 3
+
+
+@on_both
+def test_the_default_mode_keeps_what_was_asked_for_without_the_root_list(
+    here: Deployment, upstream: FakeUpstream
+) -> None:
+    for name in ("asked", "never"):
+        upstream.project(name).release("1.0")
+    here.page("asked")
+    upstream.project("asked").release("2.0")
+
+    summary = sync(here)
+
+    assert summary["outcome"] == "ok"
+    assert names(here) == {"asked"}
+    assert upstream.count("/") == 0
+    assert len(here.rows("SELECT 1 FROM file")) == 2
+
+
+def test_proxy_keeps_nothing_in_step(here: Deployment) -> None:
+    keep(here, mode=Mode.PROXY)
+
+    with pytest.raises(Conflict, match="--mode"):
+        sync(here)
+
+
+def test_two_syncs_of_one_upstream_never_run_at_once(full: Deployment) -> None:
+    source = full.koschey.sync.source("upstream")
+    with (
+        full.koschey.locks.hold(f"sync:{source.id}", 1.0),
+        pytest.raises(Conflict, match="runs already"),
+    ):
+        sync(full)
+
+
+def test_an_upstream_that_asks_for_peace_gets_it(full: Deployment, upstream: FakeUpstream) -> None:
+    upstream.fail("*", status=429, retry_after=900)
+
+    with pytest.raises(UpstreamError):
+        sync(full)
+    seen = len(upstream.requests)
+    upstream.heal()
+    with pytest.raises(UpstreamError, match="left alone"):
+        sync(full)
+
+    assert len(upstream.requests) == seen
+
+
+@on_both
+def test_filters_choose_names_and_files(here: Deployment, upstream: FakeUpstream) -> None:
+    for version in ("1.0", "2.0", "3.0", "4.0rc1"):
+        upstream.project("acme-one").release(version)
+    upstream.project("acme-tests").release("1.0")
+    upstream.project("other").release("1.0")
+    keep(
+        here,
+        mode=Mode.FULL,
+        include=("Acme_*",),
+        exclude=("*-tests",),
+        newest=2,
+        prereleases=False,
+    )
+    preview = here.koschey.sync_preview.of("upstream")
+
+    sync(here)
+
+    assert (preview["projects"], preview["left_out"]) == (1, 2)
+    assert names(here) == {"acme-one"}
+    stored = here.rows("SELECT version FROM file WHERE stored_at IS NOT NULL ORDER BY version")
+    assert [row["version"] for row in stored] == ["2.0", "3.0"]
+    after = here.koschey.sync_preview.of("upstream")
+    assert (after["files"], after["stored"], after["bytes"] > 0) == (2, 2, True)
+
+
+@on_both
+def test_other_filters_choose_files_of_known_pages_anew(here: Deployment, upstream: FakeUpstream) -> None:
+    for version in ("1.0", "2.0"):
+        upstream.project("one").release(version)
+    keep(here, mode=Mode.FULL, newest=1)
+    sync(here)
+
+    keep(here, newest=0)
+    sync(here)
+
+    assert len(here.rows("SELECT 1 FROM file WHERE stored_at IS NOT NULL")) == 2
+    assert upstream.count("one-2.0-py3-none-any.whl") == 1
+
+
+@on_both
+def test_a_seed_is_kept_with_what_it_requires(here: Deployment, upstream: FakeUpstream) -> None:
+    upstream.project("app").release("1.0", requires=["lib>=2", "extra; extra == 'more'"])
+    upstream.project("app").release("2.0", requires=["lib>=2"])
+    for version in ("1.0", "2.0"):
+        upstream.project("lib").release(version, requires=["base"])
+    upstream.project("base").release("1.0")
+    upstream.project("extra").release("1.0")
+    keep(here, mode=Mode.FULL, seeds=(SeedFile("requirements.txt", "app==1.0\n"),))
+
+    summary = sync(here)
+
+    assert summary["outcome"] == "ok"
+    assert names(here) == {"app", "lib", "base"}
+    stored = {row["filename"] for row in here.rows("SELECT filename FROM file WHERE stored_at IS NOT NULL")}
+    assert stored == {f"{each}-py3-none-any.whl" for each in ("app-1.0", "lib-2.0", "base-1.0")}
+    assert upstream.count("/") == 0
+
+
+def test_a_list_that_cannot_be_read_changes_nothing(here: Deployment) -> None:
+    with pytest.raises(RequestInvalid, match="line 2"):
+        keep(here, mode=Mode.FULL, names="fine\n../evil\n")
+
+    assert here.koschey.keeping.describe()["upstream"]["mode"] == "known"
+
+
+def test_names_of_the_company_are_never_asked_for(full: Deployment, upstream: FakeUpstream) -> None:
+    full.koschey.names.reserve("tw*", index=None, reason="ours", actor="test")
+
+    summary = sync(full)
+
+    assert summary["outcome"] == "ok"
+    assert upstream.count("two") == 0
+    assert names(full) == {"one", "three"}
