@@ -59,7 +59,7 @@ def _keep_options[F: Callable[..., Any]](command: F) -> F:
             "seeds",
             type=_FILE,
             multiple=True,
-            help="requirements.txt, pylock.toml or uv.lock to keep, with dependencies; replaces earlier ones.",
+            help="requirements.txt, pylock.toml or uv.lock to keep, with dependencies; replaces others.",
         ),
         click.option("--no-seeds", is_flag=True, help="Keep for no seed any more."),
         click.option("--newest", type=click.IntRange(0), help="Only so many newest versions; 0: all."),
