@@ -26,6 +26,12 @@ def test_an_upstream_is_added_listed_changed_and_removed(koschey: CommandLine) -
             "proxy": None,
             "internal": True,
             "refresh_seconds": 30.0,
+            "mode": "known",
+            "filters": {},
+            "names": {},
+            "sync_seconds": 3600.0,
+            "requests_per_second": None,
+            "connections": 16,
         }
     ]
     assert koschey.does("upstream", "remove", "inner") == "removed upstream inner\n"
