@@ -53,7 +53,7 @@ class _Upload:
 def small_uploads(ground: Ground) -> Iterator[Row]:
     """100 wheels of 2 kB, each of a new project: one after the other, and by eight clients."""
     programs = rivals.installed(ground.work)
-    rounds = ground.effort.starts
+    rounds = ground.effort.installs
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=ground.folder)))
         targets = {

@@ -105,7 +105,7 @@ class Uploads:
             NotFound: no such index. UploadForbidden: it takes no uploads. Forbidden, Unauthenticated: the
             actor may not upload under that name.
         """
-        _target(self._configuration.index(index_name))
+        _target(self._configuration.index(index_name, self._lookup.configuration()))
         if name is not None:
             self._access.require(actor, Permission.UPLOAD, index=index_name, name=name)
 
