@@ -98,7 +98,13 @@ def current_actor() -> Actor:
     """
     actor = g.get("actor")
     if actor is None:
-        actor = g.actor = _authenticated()
+        try:
+            actor = _authenticated()
+        except KoscheyError as error:
+            actor = error  # a plug-in that hangs is waited for once
+        g.actor = actor
+    if isinstance(actor, KoscheyError):
+        raise actor
     assert isinstance(actor, Actor)
     return actor
 
@@ -110,12 +116,15 @@ def admitted(permission: Permission, index: str, name: str) -> bool:
 
 def may(permission: Permission) -> bool:
     """Whether the one who asks has a permission for some name of some index: what pages offer goes by it."""
+    if g.get("nothing_to_offer"):
+        return False
     access = koschey().access
     try:
         actor = current_actor()
         indexes = koschey().configuration.indexes()
         return any(bool(access.names(actor, permission, index=index.name)) for index in indexes)
-    except KoscheyError:  # on the page that says so: it must not fail for the same reason
+    except KoscheyError:  # on the page that says so: it must not fail for the same reason, nor wait again
+        g.nothing_to_offer = True
         return False
 
 

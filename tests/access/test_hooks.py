@@ -53,6 +53,21 @@ def test_every_field_of_what_hooks_take_and_return_is_documented() -> None:
     }
 
 
+def test_a_hook_that_hangs_is_waited_for_once_in_a_request(
+    monkeypatch: pytest.MonkeyPatch, build: Build
+) -> None:
+    monkeypatch.setattr("koschey.services.identities.Identities.__init__.__kwdefaults__", {"patience": 0.1})
+    asked = []
+
+    def hanging() -> None:
+        asked.append(1)
+        time.sleep(0.5)
+
+    house = with_plugin(monkeypatch, build, koschey_authenticate=hanging)
+    assert house.get("/why/six", {"Accept": "text/html"}).status_code == 503
+    assert asked == [1]
+
+
 # A header of the company's proxy
 
 
