@@ -22,6 +22,7 @@ LAYERS = (
     ("jobs",),
     ("services",),
     ("web", "jobs.tasks"),
+    ("contrib",),
     ("application",),
     ("cli",),
     ("__main__",),
