@@ -9,7 +9,7 @@ from sqlalchemy import insert, select
 
 from koschey.domain.decisions import canonical
 from koschey.domain.names import normalize
-from koschey.services.recording import known_project, new_project
+from koschey.services.project_rows import known_project, new_project
 from koschey.stores.database import now
 from koschey.stores.models import File, ProjectState, Source
 from koschey.web.current import Koschey
