@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from koschey.domain.quarantine import needs_review
 from koschey.errors import RequestInvalid
 from koschey.services.audit import like
 from koschey.services.configuration import Configuration, IndexConfig
-from koschey.services.known import KnownFile, KnownProject, decisions_about, judge
+from koschey.services.known import KnownFile, KnownProject, decisions_about, judge, projects_named
 from koschey.services.policies import checked_pattern
 from koschey.stores.database import Database, now
 from koschey.stores.models import File, Hold, Project
@@ -118,6 +119,9 @@ class Waiting:
         projects = [KnownProject._make(row[width:middle]) for row in rows]
         names = {project.name for project in projects if project.decided}
         decisions = decisions_about(session.connection(), names)
+        having: dict[str, set[int]] = defaultdict(set)
+        for project in projects_named(session.connection(), list({project.name for project in projects})):
+            having[project.name].add(project.source_id)
         judges = {}
         at = now()
         found = []
@@ -127,6 +131,9 @@ class Waiting:
             index = by_id[place.index_id]
             if not any(source.id == project.source_id for source in index.sources):
                 continue  # the source left the index just now; its holds go with the next sweep
+            outside = index.outside(project.name, having[project.name])
+            if project.source_id not in index.hosted and not outside.asked:
+                continue  # the name is the company's own: there is nothing to decide until it is not
             key = (index.id, project.id)
             if key not in judges:
                 judges[key] = judge(index, project, decisions)

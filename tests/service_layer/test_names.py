@@ -171,6 +171,7 @@ def test_taking_it_back_shows_the_namesake_again_with_its_quarantine_intact(
     reserve(here) if undo == "unreserve" else claim(here)
     hidden = here.page("acme-tool")
     assert hidden["files"] == []
+    assert here.koschey.waiting.page().files == (), "nobody can decide anything about it now"
 
     name = "acme-*" if undo == "unreserve" else "acme-tool"
     outcome = getattr(here.koschey.names, undo)(name, index=None, **BY)
@@ -181,6 +182,7 @@ def test_taking_it_back_shows_the_namesake_again_with_its_quarantine_intact(
     assert page["meta"]["_last-serial"] > hidden["meta"]["_last-serial"]
     why = here.koschey.explanations.project("main", normalize("acme-tool"))
     assert (why.held, why.rejected, why.visible) == (1, 1, 0)
+    assert {file.state for file in here.koschey.waiting.page().files} == {"held", "rejected"}
     assert held[0] in here.rows("SELECT * FROM hold ORDER BY file_id")
 
 
