@@ -403,6 +403,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         locks=locks,
         checking=checking,
         examiner=examiner,
+        stored_files=stored,
         tasks=tasks,
         schedule=schedule,
         lull=lull,
@@ -412,5 +413,6 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
     tasks["sync_due"] = lambda: submit_due(database, queue.submit)
     tasks["sync_upstream"] = lambda source_id: assembled.sync.scheduled(source_id)
     tasks["settle_asks"] = lambda: assembled.asks.settle()
+    tasks["compare_files"] = lambda before, after: assembled.comparisons.make(before, after)
     tasks["tell"] = lambda: telling().tell()
     return assembled

@@ -21,6 +21,7 @@ from typing import IO
 
 import msgspec
 
+from koschey.checks.changes import Comparison
 from koschey.checks.description import Description
 from koschey.checks.embedded import Embedded
 from koschey.checks.subject import Contents, Subject
@@ -84,6 +85,21 @@ class DescribeRequest(msgspec.Struct, frozen=True, tag="describe"):
     seconds: float
 
 
+class CompareRequest(msgspec.Struct, frozen=True, tag="compare"):
+    """Compare two files, each a path and its published filename; ``before`` None: with nothing."""
+
+    before: tuple[str, str] | None
+    after: tuple[str, str]
+    seconds: float
+
+
+class CompareAnswer(msgspec.Struct, frozen=True):
+    """What is different, or why that cannot be told."""
+
+    comparison: Comparison | None = None
+    problem: str | None = None
+
+
 class ReadAnswer(msgspec.Struct, frozen=True):
     """What a file holds, or why it cannot be read."""
 
@@ -97,7 +113,9 @@ class PluginBroken(Exception):
 
 TAKEN = b'{"taken":true}\n'
 READY = b'{"ready":true}\n'
-_requests = msgspec.json.Decoder(ReadRequest | CheckRequest | UploadRequest | DescribeRequest)
+_requests = msgspec.json.Decoder(
+    ReadRequest | CheckRequest | UploadRequest | DescribeRequest | CompareRequest
+)
 
 
 def read(request: ReadRequest) -> ReadAnswer:
@@ -139,7 +157,7 @@ def describe(request: DescribeRequest) -> Description:
     return describe(Path(request.path).read_bytes())
 
 
-def _done(request: ReadRequest | UploadRequest | DescribeRequest) -> msgspec.Struct:
+def _done(request: ReadRequest | UploadRequest | DescribeRequest | CompareRequest) -> msgspec.Struct:
     match request:
         case ReadRequest():
             return read(request)
@@ -147,6 +165,21 @@ def _done(request: ReadRequest | UploadRequest | DescribeRequest) -> msgspec.Str
             return examine_upload(request)
         case DescribeRequest():
             return describe(request)
+        case CompareRequest():
+            return compare(request)
+
+
+def compare(request: CompareRequest) -> CompareAnswer:
+    """Do a request to compare."""
+    from koschey.checks import comparing
+    from koschey.checks.archive_kinds import ArchiveUnsound
+
+    before = None if request.before is None else (Path(request.before[0]), request.before[1])
+    try:
+        found = comparing.compare(before, (Path(request.after[0]), request.after[1]))
+    except ArchiveUnsound as error:
+        return CompareAnswer(problem=str(error))
+    return CompareAnswer(comparison=found)
 
 
 class Checking:

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from koschey.checks.changes import Comparison
 from koschey.checks.child import (
     DEFAULT_MEMORY_BYTES,
     CheckRequest,
+    CompareAnswer,
+    CompareRequest,
     DescribeRequest,
     ReadAnswer,
     ReadRequest,
@@ -130,6 +133,28 @@ class Examiner:
                 child.kill()
                 how = _NONSENSE
         raise Unreadable(request.filename, f"its reading failed: {how}", crashed=True)
+
+    def compare(self, before: tuple[Path, str] | None, after: tuple[Path, str]) -> Comparison:
+        """What is different between two files, each a path and the filename that it is published as.
+
+        Raises:
+            Unreadable: it cannot be told. StoreUnavailable: nothing can be compared now.
+        """
+        limit = self._limit(after[0]) + (0.0 if before is None else self._limit(before[0]))
+        sides = [None if side is None else (str(side[0].absolute()), side[1]) for side in (before, after)]
+        assert sides[1] is not None
+        with self._child() as child:
+            try:
+                child.begin(msgspec.json.encode(CompareRequest(sides[0], sides[1], limit)))
+                answer = msgspec.json.decode(child.answer(limit), type=CompareAnswer)
+            except ChildLost as lost:
+                raise Unreadable(after[1], f"its comparison failed: {lost.how}", crashed=True) from None
+            except msgspec.MsgspecError:
+                child.kill()
+                raise Unreadable(after[1], f"its comparison failed: {_NONSENSE}", crashed=True) from None
+        if answer.comparison is None:
+            raise Unreadable(after[1], answer.problem or "it cannot be compared")
+        return answer.comparison
 
     def check(self, subject: Subject, checks: Sequence[Check]) -> list[Finding]:
         """One finding of each check, in the same order.

@@ -33,7 +33,7 @@ CHECKING_THREADS = 2
 _SWEEPS = ("release_due", "derive_work", "settle_policies", "refresh_stale")
 #: Slow downloads and long sweeps keep no refresh behind an answer waiting.
 LANES = (
-    Lane(frozenset(["check_file"]), CHECKING_THREADS),
+    Lane(frozenset(["check_file", "compare_files"]), CHECKING_THREADS),
     Lane(frozenset(_SWEEPS), 2),
     Lane(frozenset(["build_roots"]), 1),
     Lane(frozenset(["sync_upstream"]), 2),
@@ -140,6 +140,7 @@ def worker_terms(file_deadline: float) -> dict[str, Terms]:
     # A sync does as much as it can in ten minutes, and is submitted again when something is left.
     terms["sync_upstream"] = Terms(FILES, timeout=3600, ttl=900)
     terms["check_file"] = Terms(FILES, timeout=int(2 * file_deadline) + 900, ttl=900)
+    terms["compare_files"] = Terms(FILES, timeout=int(2 * file_deadline) + 900, ttl=900)
     return terms
 
 

@@ -27,7 +27,7 @@ from koschey.stores.models import CheckResult, File, Project, SourceKind
 _IDS_AT_ONCE = 500
 
 
-class _ProjectRow(NamedTuple):
+class ProjectRow(NamedTuple):
     id: int
     source_id: int
     state: str
@@ -38,7 +38,7 @@ class _ProjectRow(NamedTuple):
     looked_at: int | None
 
 
-class _FileRow(NamedTuple):
+class FileRow(NamedTuple):
     id: int
     filename: str
     version: str | None
@@ -55,7 +55,7 @@ class _FileRow(NamedTuple):
     deleted_at: int | None
 
 
-Judged = tuple[_FileRow, Verdict]
+Judged = tuple[FileRow, Verdict]
 _DECISIONS = text(f"SELECT {DECISION_COLUMNS} FROM decision WHERE name IN (:name, '') ORDER BY id")  # noqa: S608 - our own names
 
 
@@ -66,7 +66,7 @@ class Case:
     name: str
     index: IndexConfig
     source: SourceConfig
-    project: _ProjectRow
+    project: ProjectRow
     """The hosted one of a merged name."""
     judge: Judge
     """Of what comes from outside, where the name has that; no other file can be held."""
@@ -113,12 +113,12 @@ class Cases:
         ids = [part.project_id for part in stands.parts]
         at = now()
         with self._database.reading() as session:
-            columns = [getattr(Project, column) for column in _ProjectRow._fields]
+            columns = [getattr(Project, column) for column in ProjectRow._fields]
             found = {row.id: row for row in session.execute(select(*columns).where(Project.id.in_(ids)))}
             if not all(project_id in found for project_id in ids):
                 raise NotFound("project", name)
-            projects = [_ProjectRow._make(found[project_id]) for project_id in ids]
-            files = [getattr(File, column) for column in _FileRow._fields]
+            projects = [ProjectRow._make(found[project_id]) for project_id in ids]
+            files = [getattr(File, column) for column in FileRow._fields]
             rows = session.execute(select(*files).where(File.project_id.in_(ids)).order_by(File.id)).all()
             decisions = session.execute(_DECISIONS, {"name": name}).all()
         quarantined = projects[0].status == "quarantined"
@@ -128,7 +128,7 @@ class Cases:
         }
         judged = [
             (file, judges[file.project_id].verdict(file, at))
-            for file in _shown(ids, map(_FileRow._make, rows))
+            for file in _shown(ids, map(FileRow._make, rows))
         ]
         sources = [next(s for s in index.sources if s.id == project.source_id) for project in projects]
         return Case(
@@ -153,9 +153,9 @@ class Cases:
         return answers
 
 
-def _shown(project_ids: Sequence[int], files: Iterable[_FileRow]) -> list[_FileRow]:
+def _shown(project_ids: Sequence[int], files: Iterable[FileRow]) -> list[FileRow]:
     """The files of a name's projects: of two of one filename the first project's."""
-    by_project: dict[int, list[_FileRow]] = defaultdict(list)
+    by_project: dict[int, list[FileRow]] = defaultdict(list)
     for file in files:
         by_project[file.project_id].append(file)
     named: set[str] = set()

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from packaging.version import InvalidVersion, Version
 from sqlalchemy import bindparam, text
@@ -31,6 +31,15 @@ _USED_DAYS = 30
 _MOST_USED = 1_000
 #: Seconds for which the names that others would like to be mistaken for are remembered.
 _NAMES_FOR = 600.0
+
+
+class Versioned(Protocol):
+    """A file, as far as it matters which one another is compared with."""
+
+    @property
+    def filename(self) -> str: ...
+    @property
+    def version(self) -> str | None: ...
 
 
 class Neighbour(NamedTuple):
@@ -185,9 +194,9 @@ class Subjects:
             return tuple(sorted(names.difference(known)))
 
 
-def last_release(version: str | None, files: Sequence[Neighbour]) -> list[Neighbour]:
+def last_release[F: Versioned](version: str | None, files: Sequence[F]) -> list[F]:
     """The files of the newest version older than ``version``, else of the newest (PEP 440)."""
-    by_version: dict[Version, list[Neighbour]] = {}
+    by_version: dict[Version, list[F]] = {}
     for file in files:
         if (parsed := _parsed(file.version)) is not None:
             by_version.setdefault(parsed, []).append(file)
@@ -198,7 +207,7 @@ def last_release(version: str | None, files: Sequence[Neighbour]) -> list[Neighb
     return by_version[max(older or by_version)]
 
 
-def counterpart(filename: str, release: Iterable[Neighbour]) -> Neighbour | None:
+def counterpart[F: Versioned](filename: str, release: Iterable[F]) -> F | None:
     """The file of a release to compare with: of the same kind, and among those the nearest by its tags."""
     kind = _kind(filename)
     alike = [file for file in release if _kind(file.filename) == kind]

@@ -334,6 +334,20 @@ class Hold(Base):
     """The file's version in canonical form, empty for none: what reviewers decide about."""
 
 
+class ComparisonRow(Base):
+    """What is different between two files, by their sha256; made once and kept."""
+
+    __tablename__ = "comparison"
+    before: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """Empty: there was nothing to compare with."""
+    after: Mapped[str] = mapped_column(String(64), primary_key=True)
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """JSON of ``koschey.checks.comparing.Comparison``, packed by zstd; None: there is a problem."""
+    problem: Mapped[str] = mapped_column(Text, default="")
+    """Why it could not be made."""
+    made_at: Mapped[int] = mapped_column(BigInteger)
+
+
 class Download(Base):
     """How often somebody got a file in an index on a day (days since 1970, UTC)."""
 

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from koschey.services.asks import Asks
     from koschey.services.audit import Audit
     from koschey.services.closure import Closure
+    from koschey.services.comparisons import Comparisons
+    from koschey.services.contents import StoredFiles
     from koschey.services.deliberation import Deliberation
     from koschey.services.doctor import Doctor
     from koschey.services.explanations import Explanations
@@ -118,6 +120,7 @@ class Koschey:
     locks: Locks
     checking: Checking
     examiner: Examiner
+    stored_files: StoredFiles
     tasks: Mapping[str, Task]
     """What jobs do, by name."""
     schedule: Schedule
@@ -149,6 +152,14 @@ class Koschey:
         from koschey.services.requirements import Requirements
 
         return Closure(self.database, self.configuration, Requirements(self.database, self.store))
+
+    @cached_property
+    def comparisons(self) -> Comparisons:
+        from koschey.services.comparisons import Comparisons
+
+        return Comparisons(
+            self.database, self.lookup, self.locks, self.stored_files, self.examiner, self.queue.submit
+        )
 
     @cached_property
     def deliberation(self) -> Deliberation:
