@@ -6,7 +6,7 @@ import base64
 import http.client
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +22,11 @@ _INSTALL_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Target:
-    """Where uploads go: an origin, a path, and the value of an Authorization header."""
+    """Where uploads go: an origin, a path, and the headers that sign in."""
 
     origin: str
     path: str
-    authorization: str | None
+    headers: Mapping[str, str]
 
 
 class _Result(msgspec.Struct, frozen=True):
@@ -65,12 +65,12 @@ def pypiserver(programs: Path, folder: Path) -> Iterator[Target]:
     command = [str(programs / "pypi-server"), "run", "-i", "127.0.0.1", "-p", str(port), "-P", ".", "-a", "."]
     with running([*command, "--disable-fallback", str(packages)], log, environment(folder)) as process:
         wait_for_port(process, port, log)
-        yield Target(f"http://127.0.0.1:{port}", "/", None)
+        yield Target(f"http://127.0.0.1:{port}", "/", {})
 
 
 @contextmanager
 def devpi(programs: Path, folder: Path) -> Iterator[Target]:
-    """devpi-server with an index that mirrors nothing, and root's password for uploads."""
+    """devpi-server with an index that mirrors nothing, and root's token for uploads."""
     folder.mkdir(parents=True)
     port, log = free_port(), folder / "devpi.log"
     data = ["--serverdir", str(folder / "data")]
@@ -87,7 +87,8 @@ def devpi(programs: Path, folder: Path) -> Iterator[Target]:
         token = base64.b64encode(f"root:{login.result.password}".encode()).decode()
         index = {"type": "stage", "volatile": True, "bases": []}
         _json(origin, "PUT", "/root/bench", index, {"X-Devpi-Auth": token})
-        yield Target(origin, "/root/bench/", "Basic " + base64.b64encode(b"root:secret").decode())
+        # By the token of a log-in: it would take a password's slow hash anew with each upload.
+        yield Target(origin, "/root/bench/", {"X-Devpi-Auth": token})
 
 
 def _json(origin: str, method: str, path: str, body: object, headers: dict[str, str]) -> _Answer:

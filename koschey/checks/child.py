@@ -1,9 +1,9 @@
 """The process in which files are read and checked; it can be killed, and what it costs is bounded.
 
-Run as ``python -I -m koschey.checks.child [--memory=BYTES] [--path=FOLDERS] [plug-in modules…]``, it takes
-one JSON request a line and answers with JSON lines: one when it took the request, then one for each thing
-that it was asked for, as soon as that is done. So its parent knows what it was at when it dies. Nothing of
-the files is ever imported or run.
+Run as ``python -I -m koschey.checks.child [--memory=BYTES] [--nice=N] [--path=FOLDERS] [plug-in modules…]``,
+it takes one JSON request a line and answers with JSON lines: one when it took the request, then one for each
+thing that it was asked for, as soon as that is done. So its parent knows what it was at when it dies.
+Nothing of the files is ever imported or run.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from koschey.domain.checks import Finding, Outcome
 
 IDLE_SECONDS = 20.0
 DEFAULT_MEMORY_BYTES = 2**30
+#: Whoever waits for a file goes first.
+DEFAULT_NICE = 10
 #: Seconds beyond a step's own limit at which a child ends itself: its parent, who should have, may be dead.
 _GRACE = 10
 _MAX_WRITTEN_BYTES = 64 * 2**20
@@ -271,8 +273,8 @@ def _limit_time(seconds: float) -> None:
     signal.alarm(whole)
 
 
-def _limit_resources(memory: int) -> None:
-    os.nice(10)  # whoever waits for a file goes first
+def _limit_resources(memory: int, nice: int) -> None:
+    os.nice(nice)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_WRITTEN_BYTES, _MAX_WRITTEN_BYTES))
@@ -291,16 +293,18 @@ def _own_pipes() -> tuple[IO[bytes], IO[bytes]]:
 
 def main(arguments: Sequence[str]) -> None:
     """Serve the parent process."""
-    memory, plugins = DEFAULT_MEMORY_BYTES, []
+    memory, nice, plugins = DEFAULT_MEMORY_BYTES, DEFAULT_NICE, []
     for argument in arguments:
         if argument.startswith("--memory="):
             memory = int(argument.removeprefix("--memory="))
+        elif argument.startswith("--nice="):
+            nice = int(argument.removeprefix("--nice="))
         elif argument.startswith("--path="):
             folders = argument.removeprefix("--path=").split(os.pathsep)
             sys.path += [folder for folder in folders if folder and folder not in sys.path]
         else:
             plugins.append(argument)
-    _limit_resources(memory)
+    _limit_resources(memory, nice)
     serve(*_own_pipes(), Checking(plugins))
 
 

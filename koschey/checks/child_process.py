@@ -37,9 +37,10 @@ class ChildProcess:
     Args:
         plugins: modules for the child to import.
         memory: bytes of address space that it may have.
+        nice: by how much it steps back behind other processes.
     """
 
-    def __init__(self, plugins: Sequence[str], memory: int) -> None:
+    def __init__(self, plugins: Sequence[str], memory: int, nice: int) -> None:
         # The child starts isolated; it gets this process's folders after its own, so that it finds the
         # same plug-ins and nothing of them stands in front of the standard library. "" is not among them.
         folders = os.pathsep.join(folder for folder in sys.path if os.path.isabs(folder))  # noqa: PTH117
@@ -48,7 +49,7 @@ class ChildProcess:
         run = "from koschey.checks import child; child.main(sys.argv[1:])"
         run = f"import sys; sys.path.append({home!r}); {run}"
         self._command = [sys.executable, "-I", "-c", run]
-        self._command += [f"--memory={memory}", f"--path={folders}", *plugins]
+        self._command += [f"--memory={memory}", f"--nice={nice}", f"--path={folders}", *plugins]
         self._process: subprocess.Popen[bytes] | None = None
         self._received = b""
         self._guard = threading.Lock()

@@ -13,6 +13,7 @@ import msgspec
 from koschey.checks.changes import Comparison
 from koschey.checks.child import (
     DEFAULT_MEMORY_BYTES,
+    DEFAULT_NICE,
     CheckRequest,
     CompareAnswer,
     CompareRequest,
@@ -62,6 +63,7 @@ class Examiner:
         children: how many processes there may be at once. Each starts when it is needed and leaves when it
             has had nothing to do for a while.
         memory_bytes: of address space that each may have.
+        nice: by how much they step back behind other processes.
     """
 
     def __init__(
@@ -71,10 +73,11 @@ class Examiner:
         timeout_seconds: float = 30.0,
         children: int = 1,
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
+        nice: int = DEFAULT_NICE,
     ) -> None:
         self._timeout = timeout_seconds
         self._closing = False
-        self._children = [ChildProcess(plugins, memory_bytes) for _ in range(children)]
+        self._children = [ChildProcess(plugins, memory_bytes, nice) for _ in range(children)]
         # The last one in is the first one out, so that the others can leave.
         self._free: queue.LifoQueue[ChildProcess] = queue.LifoQueue()
         for child in self._children:

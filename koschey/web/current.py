@@ -305,7 +305,7 @@ class Koschey:
                     self.lookup,
                     self.configuration,
                     self.store,
-                    Examiner(children=AT_ONCE),
+                    Examiner(children=AT_ONCE, nice=0),
                     self.access,
                     self.holds,
                     self.admission,
