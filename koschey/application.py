@@ -413,6 +413,8 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
     tasks["sync_due"] = lambda: submit_due(database, queue.submit)
     tasks["sync_upstream"] = lambda source_id: assembled.sync.scheduled(source_id)
     tasks["settle_asks"] = lambda: assembled.asks.settle()
+    tasks["decide_bulk"] = lambda bulk_id: assembled.bulk.run(bulk_id)
+    tasks["resume_bulk"] = lambda: assembled.bulk.resume()
     tasks["compare_files"] = lambda before, after: assembled.comparisons.make(before, after)
     tasks["tell"] = lambda: telling().tell()
     return assembled

@@ -50,6 +50,7 @@ IN_PROCESS = (
     Periodic("sync_due", 60.0),
     Periodic("settle_asks", 15.0),
     Periodic("tell", 60.0),
+    Periodic("resume_bulk", 30.0),
     Periodic("sweep_spool", 600.0),
     Periodic("sweep_usage", 3600.0),
     Periodic("sweep_deleted", 3600.0),
@@ -68,6 +69,7 @@ IN_WORKERS = (
     Periodic("sync_due", 60.0),
     Periodic("settle_asks", 30.0),
     Periodic("tell", 60.0),
+    Periodic("resume_bulk", 30.0),
     Periodic("sweep_spool", 600.0),
     Periodic("sweep_usage", 3600.0),
     Periodic("sweep_deleted", 3600.0),
@@ -79,8 +81,8 @@ IN_WORKERS = (
 #: All of them for one run, each before what goes on with what it found.
 IN_ORDER = (
     "settle_policies", "refresh_stale", "sync_due", "release_due", "derive_work", "build_roots",
-    "settle_asks", "tell", "sweep_usage", "sweep_deleted", "sweep_sign_in", "sweep_spool", "tally_storage",
-    "evict_files", "sweep_blobs",
+    "settle_asks", "resume_bulk", "tell", "sweep_usage", "sweep_deleted", "sweep_sign_in", "sweep_spool",
+    "tally_storage", "evict_files", "sweep_blobs",
 )  # fmt: skip
 #: What is left to each machine with web processes then: a spool folder is its own, and a root list that is
 #: to be there within seconds is no job for a worker, which would start a process each time to look.
@@ -140,6 +142,8 @@ def worker_terms(file_deadline: float) -> dict[str, Terms]:
     # A sync does as much as it can in ten minutes, and is submitted again when something is left.
     terms["sync_upstream"] = Terms(FILES, timeout=3600, ttl=900)
     terms["check_file"] = Terms(FILES, timeout=int(2 * file_deadline) + 900, ttl=900)
+    # One of very many versions goes on with the next job where this one ends.
+    terms["decide_bulk"] = Terms(SWEEPS, timeout=3600, ttl=900)
     terms["compare_files"] = Terms(FILES, timeout=int(2 * file_deadline) + 900, ttl=900)
     return terms
 

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from koschey.services.accounts import Accounts
     from koschey.services.asks import Asks
     from koschey.services.audit import Audit
+    from koschey.services.bulk import Bulk
     from koschey.services.closure import Closure
     from koschey.services.comparisons import Comparisons
     from koschey.services.contents import StoredFiles
@@ -152,6 +153,12 @@ class Koschey:
         from koschey.services.requirements import Requirements
 
         return Closure(self.database, self.configuration, Requirements(self.database, self.store))
+
+    @cached_property
+    def bulk(self) -> Bulk:
+        from koschey.services.bulk import Bulk
+
+        return Bulk(self.database, self.locks, self.review_queue, self.deliberation, self.queue.submit)
 
     @cached_property
     def comparisons(self) -> Comparisons:

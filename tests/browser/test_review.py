@@ -182,3 +182,27 @@ def test_who_is_nobody_is_led_to_the_log_in_and_back(visit: Visit) -> None:
     page.get_by_label("Password").fill("a horse that is correct 1")
     page.get_by_role("button", name="Log in").click()
     page.wait_for_url("**/admin/quarantine?tab=waiting")
+
+
+def test_everything_that_fits_is_decided_by_a_job_whose_progress_is_shown(
+    rena: Visitor, site: Site, upstream: FakeUpstream
+) -> None:
+    names = [f"many-{number:03}" for number in range(52)]
+    for name in names:
+        upstream.project(name).release("2.0", upload_time=days_ago(1))
+    see(site, upstream, *names)
+    assert len(waiting(rena, "many-")) == 50
+    page = rena.page
+    page.get_by_role("link", name="Older").click()
+    page.get_by_role("link", name="many-051").wait_for()
+    assert page.locator("[data-row]").count() == 2
+    page.get_by_role("link", name="Decide about all that fit").click()
+    assert "projects that begin with “many-”" in page.locator("main").inner_text()
+    rena.assert_fits()
+    page.get_by_label("Reject").check()
+    page.get_by_label("Reason").fill("a name that is not ours")
+    page.get_by_role("button", name="Decide about all of them").click()
+
+    page.get_by_text("52 versions decided, 0 left as they are, finished").wait_for()
+    rena.assert_fits()
+    assert waiting(rena, "many-") == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from koschey.web.admin import decisions, overview, quarantine, version
+from koschey.web.admin import bulk, decisions, overview, quarantine, version
 
 #: To be registered with the application.
-BLUEPRINTS = (overview.bp, quarantine.bp, decisions.bp, version.bp)
+BLUEPRINTS = (overview.bp, quarantine.bp, decisions.bp, bulk.bp, version.bp)

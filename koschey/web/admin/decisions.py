@@ -42,7 +42,7 @@ def ask() -> Response:
 @requires(Permission.REVIEW, some=True, browser=True)
 def decide() -> Response:
     """Do it; the form again, with what is wrong, when it cannot be done."""
-    verb, cases, index = _verb(), _cases(), request.form.get("index") or None
+    verb, cases, index = verb_of(), _cases(), request.form.get("index") or None
     for name in {case.project for case in cases}:
         require_review(name, index)
     try:
@@ -52,7 +52,7 @@ def decide() -> Response:
             index=index,
             reason=request.form.get("reason", ""),
             actor=current_actor().audit_name,
-            until=_until(),
+            until=until_of(),
         )
     except RequestInvalid as error:
         return _form(error, status=HTTPStatus.UNPROCESSABLE_ENTITY)
@@ -67,7 +67,7 @@ def decide() -> Response:
 def _form(
     problem: KoscheyError | None = None, *, status: int = HTTPStatus.OK, failed: list[Result] | None = None
 ) -> Response:
-    verb, cases = _verb(), _cases()
+    verb, cases = verb_of(), _cases()
     allowed = indexes_with(Permission.REVIEW)
     index = request.values.get("index") or (None if everywhere(Permission.REVIEW) else allowed[0])
     return html_page(
@@ -88,7 +88,8 @@ def _form(
     )
 
 
-def _verb() -> Verb:
+def verb_of() -> Verb:
+    """What a form says is to be done. Raises: RequestInvalid."""
     try:
         return Verb(request.values.get("verb", ""))
     except ValueError:
@@ -109,7 +110,8 @@ def _cases() -> list[Case]:
     return found
 
 
-def _until() -> Microseconds | None:
+def until_of() -> Microseconds | None:
+    """When an extended hold ends, by a form's days; None: when somebody decides. Raises: RequestInvalid."""
     days = request.form.get("days", "").strip()
     if not days:
         return None
