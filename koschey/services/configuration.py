@@ -135,9 +135,16 @@ class Configuration:
         except KeyError:
             raise NotFound("index", name) from None
 
-    def indexes(self, session: Session | None = None) -> list[IndexConfig]:
-        """All indexes by name. ``session``: as for ``indexes_of``."""
-        self._refresh(None, session)
+    def number(self) -> int:
+        """The configuration number, read now: it rises with each change, of rights too."""
+        with self._database.reading() as session:
+            query = select(Counter.value).where(Counter.name == CONFIGURATION)
+            found: int = session.execute(query).scalar_one()
+            return found
+
+    def indexes(self, session: Session | None = None, *, number: int | None = None) -> list[IndexConfig]:
+        """All indexes by name. ``session``: as for ``indexes_of``; ``number``: as for ``index``."""
+        self._refresh(number, session)
         return self._by_name()
 
     def _by_name(self) -> list[IndexConfig]:

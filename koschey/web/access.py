@@ -111,7 +111,16 @@ def current_actor() -> Actor:
 
 def admitted(permission: Permission, index: str, name: str) -> bool:
     """Whether the one who asks has a permission for a normalised name in an index."""
-    return koschey().access.answer(current_actor(), permission, index=index, name=name).allowed
+    number = configuration_number()
+    return koschey().access.answer(current_actor(), permission, index=index, name=name, number=number).allowed
+
+
+def configuration_number() -> int:
+    """The configuration's number as of this request: what a page offers goes by one look at it."""
+    if "configuration_number" not in g:
+        g.configuration_number = koschey().configuration.number()
+    number: int = g.configuration_number
+    return number
 
 
 def may(permission: Permission) -> bool:
@@ -120,9 +129,9 @@ def may(permission: Permission) -> bool:
         return False
     access = koschey().access
     try:
-        actor = current_actor()
-        indexes = koschey().configuration.indexes()
-        return any(bool(access.names(actor, permission, index=index.name)) for index in indexes)
+        actor, number = current_actor(), configuration_number()
+        indexes = koschey().configuration.indexes(number=number)
+        return any(access.names(actor, permission, index=one.name, number=number) for one in indexes)
     except KoscheyError:  # on the page that says so: it must not fail for the same reason, nor wait again
         g.nothing_to_offer = True
         return False

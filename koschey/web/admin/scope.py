@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from koschey.domain.permissions import Permission
 from koschey.errors import Forbidden
-from koschey.web.access import admitted, current_actor
+from koschey.web.access import admitted, configuration_number, current_actor
 from koschey.web.current import koschey
 
 
 def indexes_with(permission: Permission) -> list[str]:
     """Names of the indexes in which the one who asks has the permission, for some names at the least."""
-    access, actor = koschey().access, current_actor()
-    names = [index.name for index in koschey().configuration.indexes()]
-    return [name for name in names if access.names(actor, permission, index=name)]
+    access, actor, number = koschey().access, current_actor(), configuration_number()
+    names = [index.name for index in koschey().configuration.indexes(number=number)]
+    return [name for name in names if access.names(actor, permission, index=name, number=number)]
 
 
 def everywhere(permission: Permission) -> bool:
     """Whether they have it for every name in every index."""
-    return koschey().access.answer(current_actor(), permission).allowed
+    return koschey().access.answer(current_actor(), permission, number=configuration_number()).allowed
 
 
 def index_to_show(wanted: str | None) -> str | None:
@@ -29,12 +29,13 @@ def index_to_show(wanted: str | None) -> str | None:
         Forbidden: they may not look into that one. NotFound: there is none of that name.
     """
     if wanted:
-        koschey().configuration.index(wanted)
+        koschey().configuration.index(wanted, configuration_number())
         if wanted not in indexes_with(Permission.AUDIT):
             raise Forbidden(Permission.AUDIT, f"you may not look into the queue of index {wanted}")
         return wanted
     allowed = indexes_with(Permission.AUDIT)
-    return None if len(allowed) == len(koschey().configuration.indexes()) else allowed[0]
+    known = koschey().configuration.indexes(number=configuration_number())
+    return None if len(allowed) == len(known) else allowed[0]
 
 
 def shown_to_me(index: str | None, names: set[str]) -> set[str]:

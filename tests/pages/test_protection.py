@@ -1,0 +1,183 @@
+"""What pages are protected by, and what they cost: tokens of forms, ended sessions, queries, bytes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import event
+
+from koschey import settings as settings_module
+from koschey.application import create_app
+from koschey.domain.names import normalize
+from koschey.web.current import Koschey
+from tests.browser.people import PASSWORD, add_people, days_ago
+from tests.fake_upstream import FakeUpstream
+
+HTML = {"Accept": "text/html,*/*;q=0.8"}
+HTMX = {"HX-Request": "true", "Accept": "*/*"}
+VERSIONS = 60
+
+
+@dataclass(frozen=True)
+class Pages:
+    """An application with a full queue, and people."""
+
+    services: Koschey
+    client: FlaskClient
+
+    def log_in(self, name: str = "rena") -> None:
+        data = {"csrf_token": self.token("/login"), "username": name, "password": PASSWORD}
+        assert self.client.post("/login", data=data, headers=HTML).status_code == 303
+
+    def token(self, path: str) -> str:
+        page = self.client.get(path, headers=HTML).get_data(as_text=True)
+        found = re.search(r'name="csrf_token" value="([^"]+)"', page)
+        assert found is not None
+        return found[1]
+
+    def decision(self) -> dict[str, str]:
+        return {"verb": "reject", "case": "name-0==2.0@", "reason": "no"}
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+    with FakeUpstream() as upstream:
+        folder = tmp_path_factory.mktemp("pages")
+        settings = settings_module.load(
+            {}, data_dir=folder, upstream_url=upstream.simple_url, log_level="error"
+        )
+        app = create_app(settings, periodic_jobs=False)
+        services: Koschey = app.extensions["koschey"]
+        tasks: Any = services.tasks
+        tasks["derive_work"] = lambda: None
+        add_people(services)
+        [source] = services.configuration.upstreams()
+        for number in range(VERSIONS):
+            name = f"name-{number}"
+            upstream.project(name).release("2.0", upload_time=days_ago(1), sdist=True)
+            services.catalog.refresh(source.id, normalize(name))
+        yield app
+        services.close()
+
+
+@pytest.fixture
+def pages(app: Flask) -> Iterator[Pages]:
+    with app.test_client() as client:
+        yield Pages(app.extensions["koschey"], client)
+
+
+@pytest.mark.parametrize("headers", [HTML, HTMX], ids=["a form", "htmx"])
+@pytest.mark.parametrize("token", [None, "", "made-up"])
+def test_a_decision_without_the_token_of_its_session_is_refused(
+    pages: Pages, headers: dict[str, str], token: str | None
+) -> None:
+    pages.log_in()
+    data = pages.decision() | ({} if token is None else {"csrf_token": token})
+
+    answer = pages.client.post("/admin/decide", data=data, headers=headers)
+
+    assert answer.status_code == 403
+    assert "load the page again" in answer.get_data(as_text=True)
+    assert pages.services.audit.events(project="name-0", action="decision.*") == []
+
+
+def test_another_sites_page_is_refused_whatever_it_knows(pages: Pages) -> None:
+    pages.log_in()
+    data = pages.decision() | {"csrf_token": pages.token("/admin/quarantine?tab=waiting")}
+
+    answer = pages.client.post("/admin/decide", data=data, headers=HTML | {"Sec-Fetch-Site": "cross-site"})
+
+    assert answer.status_code == 403
+    assert pages.services.audit.events(project="name-0", action="decision.*") == []
+
+
+def test_who_has_no_session_any_more_is_led_to_the_log_in(pages: Pages) -> None:
+    answer = pages.client.get("/admin/quarantine", headers=HTMX)
+    assert (answer.status_code, answer.headers["HX-Redirect"]) == (401, "/login")
+
+    answer = pages.client.get("/admin/quarantine?tab=waiting", headers=HTML)
+    assert (answer.status_code, answer.headers["Location"]) == (
+        303,
+        "/login?next=/admin/quarantine%3Ftab%3Dwaiting",
+    )
+
+
+def test_each_address_answers_with_its_page_or_with_the_part_that_htmx_asks_for(pages: Pages) -> None:
+    pages.log_in()
+    address = "/admin/quarantine?tab=waiting"
+    whole, part = (pages.client.get(address, headers=headers) for headers in (HTML, HTMX))
+    again = pages.client.get(address, headers=HTMX | {"HX-History-Restore-Request": "true"})
+
+    for answer in (whole, part):
+        assert "HX-Request" in answer.headers["Vary"]
+        assert answer.headers["Cache-Control"] == "no-store"
+    assert "<!DOCTYPE html>" in whole.get_data(as_text=True)
+    assert "<html" not in part.get_data(as_text=True)
+    assert again.data.startswith(b"<!DOCTYPE html>")
+
+
+def test_nothing_runs_in_a_page_but_our_own_files_and_htmx(pages: Pages) -> None:
+    answer = pages.client.get("/login", headers=HTML)
+    policy = dict(part.split(" ", 1) for part in answer.headers["Content-Security-Policy"].split("; "))
+
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == f"'self' {pages.services.settings.htmx_url}"
+    assert policy["style-src"] == policy["form-action"] == "'self'"
+    assert policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert not re.search(r"<style|<[^>]+ (?:style|on\w+)=|<script>", answer.get_data(as_text=True))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/admin/",
+        "/admin/quarantine?tab=review",
+        "/admin/quarantine?tab=waiting",
+        "/admin/quarantine?tab=waiting&q=name-1",
+        "/admin/quarantine?tab=rejected",
+        "/admin/quarantine?tab=released",
+        "/admin/bulk?tab=waiting",
+    ],
+)
+def test_a_page_asks_the_database_a_few_things_however_many_rows_it_has(pages: Pages, path: str) -> None:
+    pages.log_in()
+    pages.client.get(path, headers=HTML)
+    asked: list[str] = []
+
+    def note(_1: Any, _2: Any, statement: str, *_: Any) -> None:
+        if statement != "BEGIN":
+            asked.append(statement)
+
+    rows = type(pages.services.lookup)._rows
+
+    def note_look(lookup: Any, statement: str, values: Any) -> list[Any]:
+        asked.append(statement)
+        return rows(lookup, statement, values)
+
+    event.listen(pages.services.engine, "before_cursor_execute", note)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(pages.services.lookup), "_rows", note_look)
+        assert pages.client.get(path, headers=HTML).status_code == 200
+    event.remove(pages.services.engine, "before_cursor_execute", note)
+
+    assert 0 < len(asked) <= 12, asked
+
+
+def test_the_first_load_of_the_queue_is_small(pages: Pages) -> None:
+    pages.log_in()
+    page = pages.client.get("/admin/quarantine?tab=waiting", headers=HTML)
+    files = set(re.findall(r"static/([\w.]+)", page.get_data(as_text=True)))
+    total = len(page.data)
+    for file in files:
+        with pages.client.get(f"/static/{file}") as answer:
+            total += len(answer.data)
+
+    assert page.data.count(b"data-row") == 50
+    assert total <= 150_000
