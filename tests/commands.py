@@ -2,26 +2,28 @@
 
 A process that has it all imported forks for each command. The command has its own environment, arguments,
 standard streams and exit status, and shares nothing with those before it; it starts in a tenth of the time.
-``python -m tests.commands`` is that process. What a real start looks like is shown by the tests of the
-README, of the package and of ``koschey serve``.
+So do the servers of ``tests.running``. ``python -m tests.commands`` is that process. What a real start looks
+like is shown by the tests of the README, of the package and of ``koschey serve``.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, TextIO
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -38,17 +40,83 @@ def koschey(
         tempfile.TemporaryFile() as given,
         tempfile.TemporaryFile() as out,
         tempfile.TemporaryFile() as err,
-        socket.socket(socket.AF_UNIX) as channel,
     ):
         given.write(stdin.encode())
         given.seek(0)
-        channel.settimeout(timeout)
-        channel.connect(_address())
-        socket.send_fds(channel, [b"."], [stream.fileno() for stream in (given, out, err)])
-        channel.sendall(json.dumps([arguments, dict(environment)]).encode() + b"\n")
-        status = channel.makefile().readline()
-        assert status, "the process that starts commands is gone"
+        streams = [stream.fileno() for stream in (given, out, err)]
+        with socket.socket(socket.AF_UNIX) as channel:
+            channel.settimeout(timeout)
+            said = _ask(channel, arguments, environment, streams, session=False)
+            status = _line(said)
         return subprocess.CompletedProcess(["koschey", *arguments], int(status), _text(out), _text(err))
+
+
+class Process:
+    """A command that runs, in a session and process group of its own; as ``subprocess.Popen`` has it."""
+
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: IO[bytes]) -> None:
+        """``koschey ARGUMENTS`` with exactly this environment; what it writes is appended to ``log``."""
+        self.returncode: int | None = None
+        self._arguments = arguments
+        self._channel = socket.socket(socket.AF_UNIX)
+        try:
+            self._channel.settimeout(60)
+            with Path(os.devnull).open("rb") as nothing:
+                streams = [nothing.fileno(), log.fileno(), log.fileno()]
+                self._said = _ask(self._channel, arguments, environment, streams, session=True)
+            self._channel.settimeout(None)
+        except BaseException:
+            self._channel.close()
+            raise
+        self.pid = int(_line(self._said))
+
+    def poll(self) -> int | None:
+        """The exit status; None: it runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit status. Raises: subprocess.TimeoutExpired."""
+        if self.returncode is None:
+            if not select.select([self._channel], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(["koschey", *self._arguments], timeout or 0)
+            self.returncode = int(_line(self._said))
+            self._said.close()
+            self._channel.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """To the process alone."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+
+def _ask(
+    channel: socket.socket,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    streams: Sequence[int],
+    *,
+    session: bool,
+) -> TextIO:
+    """Have a command started. What is said about it: its process id if it has a session; its status."""
+    channel.connect(_address())
+    socket.send_fds(channel, [b"."], streams)
+    channel.sendall(json.dumps([session, arguments, dict(environment)]).encode() + b"\n")
+    return channel.makefile()
+
+
+def _line(said: TextIO) -> str:
+    line = said.readline()
+    assert line, "the process that starts commands is gone"
+    return line
 
 
 def _text(stream: IO[bytes]) -> str:
@@ -105,14 +173,18 @@ def _answer(channel: socket.socket) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     channel.setblocking(True)
     _, streams, _, _ = socket.recv_fds(channel, 1, 3)
-    arguments, environment = json.loads(channel.makefile().readline())
+    session, arguments, environment = json.loads(channel.makefile().readline())
     command = os.fork()
     if command == 0:
         channel.close()
+        if session:
+            os.setsid()
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
             os.close(stream)
         os._exit(_run(arguments, environment))
+    if session:
+        channel.sendall(f"{command}\n".encode())
     _, status = os.waitpid(command, 0)
     channel.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
     return 0
@@ -123,6 +195,8 @@ def _run(arguments: list[str], environment: dict[str, str]) -> int:
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["koschey", *arguments]
+    if "KOSCHEY_FAIL" in environment:  # is read by an import, and they all have been
+        os.execv(sys.executable, [sys.executable, "-m", "koschey", *arguments])
     try:
         runpy.run_module("koschey", run_name="__main__", alter_sys=True)
     except SystemExit as end:

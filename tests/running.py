@@ -43,7 +43,7 @@ class Running:
     data_dir: Path
     environment: Mapping[str, str]
     log_path: Path
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | commands.Process
     command: Sequence[str]
 
     @property
@@ -159,8 +159,11 @@ def start_koschey(
 
 def _launch(
     command: Sequence[str], environment: Mapping[str, str], log_path: Path
-) -> subprocess.Popen[bytes]:
+) -> subprocess.Popen[bytes] | commands.Process:
+    *interpreter, program = command[:3]
     with log_path.open("ab") as log:
+        if interpreter == [sys.executable, "-m"] and program == "koschey":
+            return commands.Process(command[3:], environment, log)
         return subprocess.Popen(
             command, env=dict(environment), cwd=CHECKOUT, stdout=log, stderr=log, start_new_session=True
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
@@ -19,10 +19,12 @@ from koschey.errors import Conflict, KoscheyError, RequestInvalid, StoreUnavaila
 from koschey.services.configuration import Configuration
 from koschey.services.deciding import checked_reason
 from koschey.services.known import batches, decisions_about, files_of, judge, owners, projects_named
-from koschey.services.review import Review
 from koschey.services.sightings import Sighted
 from koschey.stores.database import Database, now
 from koschey.stores.models import Download, File
+
+if TYPE_CHECKING:
+    from koschey.services.review import Review
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

@@ -22,6 +22,7 @@ from koschey.domain.permissions import Role, Scope
 from koschey.stores.database import now
 from koschey.stores.models import File, Project, Source
 from koschey.web.current import Koschey
+from tests import prepared
 
 PASSWORD = "correct horse battery"
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -140,7 +141,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """Empty for SQLite in the data folder. ``on_both`` makes a test run on PostgreSQL as well."""
     if request.param == "sqlite":
         return ""
-    url: str = request.getfixturevalue("postgres_url")
+    url: str = request.getfixturevalue("migrated_postgres_url")
     return url
 
 
@@ -159,7 +160,10 @@ def build(tmp_path: Path, database_url: str) -> Iterator[Build]:
                 "upstream_url": "",
                 "log_level": "error",
             }
-            app = create_app(settings_module.load({}, **(defaults | settings)), periodic_jobs=False)
+            wanted = settings_module.load({}, **(defaults | settings))
+            if not wanted.database_url:
+                prepared.copy_schema(wanted.sqlite_path)
+            app = create_app(wanted, periodic_jobs=False)
             house = House(app)
             stack.callback(house.koschey.close)
             return house

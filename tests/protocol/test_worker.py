@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -22,9 +21,9 @@ from sqlalchemy import Engine, create_engine, text
 from koschey.jobs.queue import ThreadQueue
 from koschey.jobs.rq_queue import RqQueue
 from koschey.jobs.tasks import worker_terms
-from tests import prepared
+from tests import commands, prepared
 from tests.fake_upstream import FakeUpstream
-from tests.running import CHECKOUT, Running, clean_environment, eventually, free_port, start_koschey
+from tests.running import Running, clean_environment, eventually, free_port, start_koschey
 from tests.services import Services, redis_binary
 
 #: The machine is slow and shared: a kill is followed by another try after half a minute.
@@ -95,17 +94,10 @@ class Deployment:
             return [dict(row) for row in connection.execute(text(statement), values).mappings()]
 
     @contextlib.contextmanager
-    def worker(self, *options: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    def worker(self, *options: str, **settings: str) -> Iterator[commands.Process]:
         """``koschey worker`` until the end of the block, with the settings changed."""
         with self.log.open("ab") as out:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "koschey", "worker", *options],
-                env={**self.environment, **settings},
-                cwd=CHECKOUT,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-            )
+            process = commands.Process(["worker", *options], {**self.environment, **settings}, out)
         try:
             yield process
         finally:
@@ -114,15 +106,7 @@ class Deployment:
             process.wait()
 
     def run(self, *options: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "koschey", "worker", *options],
-            env=dict(self.environment),
-            cwd=CHECKOUT,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+        return commands.koschey("worker", *options, environment=self.environment, timeout=PATIENCE)
 
     def unchecked(self) -> int:
         """How many held files wait; 1.0, which they are compared with, has half a minute of its own."""
@@ -205,7 +189,7 @@ def _ago(**span: float) -> str:
     return (datetime.now(UTC) - timedelta(**span)).isoformat().replace("+00:00", "Z")
 
 
-def _horses(worker: subprocess.Popen[bytes]) -> list[int]:
+def _horses(worker: commands.Process) -> list[int]:
     """Processes that do a job: grandchildren of the parent, in groups of their own."""
     found = []
     for child in _children(worker.pid):
@@ -220,14 +204,7 @@ def _children(pid: int) -> list[int]:
 
 
 def test_without_redis_a_worker_says_what_it_needs(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "koschey", "worker", "--data", str(tmp_path)],
-        env=clean_environment(),
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = commands.koschey("worker", "--data", str(tmp_path), environment=clean_environment())
 
     assert done.returncode == 1
     assert done.stderr.startswith("koschey: setting KOSCHEY_REDIS_URL: is needed for workers")
@@ -373,7 +350,7 @@ def test_the_processes_end_with_their_parent(deployment: Deployment) -> None:
         eventually(lambda: not any(_alive(child) for child in children), PATIENCE)
 
 
-def _at_work(worker: subprocess.Popen[bytes], deployment: Deployment, filename: str) -> list[int]:
+def _at_work(worker: commands.Process, deployment: Deployment, filename: str) -> list[int]:
     """The process that checks a file, and is beyond its download: it has one that reads the archive."""
     [row] = deployment.rows("SELECT attempts, stored_at FROM file WHERE filename = :name", name=filename)
     begun = row["attempts"] and row["stored_at"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import msgspec
 from flask import Blueprint, Response, request
@@ -12,13 +13,15 @@ from koschey.domain.decisions import canonical
 from koschey.domain.names import NormalizedName, is_valid_name, normalize
 from koschey.domain.permissions import Permission
 from koschey.errors import Conflict, KoscheyError, NotFound, RequestInvalid
-from koschey.services.audit import AuditEvent
 from koschey.services.cases import Case
 from koschey.services.configuration import MAIN
 from koschey.web.access import current_actor, may, requires
 from koschey.web.admin.scope import index_to_show, indexes_with, require_review
 from koschey.web.current import koschey
 from koschey.web.people import html_page, say, see
+
+if TYPE_CHECKING:
+    from koschey.services.audit import AuditEvent
 
 bp = Blueprint("version", __name__)
 
