@@ -54,6 +54,10 @@ class Descriptions:
             log.warning("file.not_described", project=look.name, filename=look.filename, problem=str(error))
             return None
 
+    def close(self) -> None:
+        """End the process that renders."""
+        self._examiner.close()
+
     def _known(self, sha256: str) -> Description | None:
         since = now() - _KEPT_DAYS * DAY
         with self._database.reading() as session:

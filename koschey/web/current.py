@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from koschey.services.comparisons import Comparisons
     from koschey.services.contents import StoredFiles
     from koschey.services.deliberation import Deliberation
+    from koschey.services.descriptions import Descriptions
     from koschey.services.doctor import Doctor
     from koschey.services.explanations import Explanations
     from koschey.services.grants import Grants
@@ -250,12 +251,24 @@ class Koschey:
         return Policies(self.database, self.configuration)
 
     @cached_property
-    def project_pages(self) -> ProjectPages:
+    def descriptions(self) -> Descriptions:
+        from koschey.checks.examiner import Examiner
         from koschey.services.descriptions import Descriptions
+
+        with _making:
+            made = self.__dict__.get("descriptions")
+            if made is None:
+                # A process of its own: somebody waits for the page, and hundreds of files may wait for checks.
+                made = Descriptions(self.database, self.store, self.files, Examiner(children=1, nice=0))
+                self.__dict__["descriptions"] = made
+        assert made is not None
+        return made
+
+    @cached_property
+    def project_pages(self) -> ProjectPages:
         from koschey.services.project_pages import ProjectPages
 
-        described = Descriptions(self.database, self.store, self.files, self.examiner)
-        return ProjectPages(self.database, self.lookup, self.explanations, described, self.asks)
+        return ProjectPages(self.database, self.lookup, self.explanations, self.descriptions, self.asks)
 
     @cached_property
     def probe(self) -> Probe:
@@ -359,8 +372,9 @@ class Koschey:
         self.queue.close()
         self.files.close()
         self.checking.close()
-        if "uploads" in self.__dict__:
-            self.uploads.close()
+        for name in ("uploads", "descriptions"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
         self.client.close()
         self.lookup.close()
         self.engine.dispose()
