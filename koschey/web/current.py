@@ -258,7 +258,7 @@ class Koschey:
         with _making:
             made = self.__dict__.get("descriptions")
             if made is None:
-                # A process of its own: somebody waits for the page, and hundreds of files may wait for checks.
+                # Its own process: somebody waits for the page, and hundreds of files may wait for checks.
                 made = Descriptions(self.database, self.store, self.files, Examiner(children=1, nice=0))
                 self.__dict__["descriptions"] = made
         assert made is not None
