@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flask import Flask
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import InstrumentedAttribute
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from koschey import logs, plugins
@@ -58,6 +59,8 @@ from koschey.services.token_uses import TokenUses
 from koschey.services.usage import Usage
 from koschey.settings import Settings
 from koschey.stores import schema
+from koschey.stores.ask_rows import AskRow
+from koschey.stores.bulk_rows import BulkRow
 from koschey.stores.database import Database, db, engine_options, tune
 from koschey.stores.guarded import GuardedStore
 from koschey.stores.locks import Locks, make_locks
@@ -226,6 +229,18 @@ def _telling(
         reviewers=settings.review_mail,
         public_url=settings.public_url,
     )
+
+
+def _if_any(database: Database, key: InstrumentedAttribute[int], task: Task) -> Task:
+    """``task``, where its table has a row at all: what few deployments use is not loaded by the others."""
+
+    def run() -> None:
+        with database.reading() as session:
+            if session.scalar(select(key).limit(1)) is None:
+                return
+        task()
+
+    return run
 
 
 def _purge(database: Database, configuration: Configuration, holds: Holds, days: float) -> None:
@@ -412,9 +427,9 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
     )
     tasks["sync_due"] = lambda: submit_due(database, queue.submit)
     tasks["sync_upstream"] = lambda source_id: assembled.sync.scheduled(source_id)
-    tasks["settle_asks"] = lambda: assembled.asks.settle()
+    tasks["settle_asks"] = _if_any(database, AskRow.id, lambda: assembled.asks.settle())
     tasks["decide_bulk"] = lambda bulk_id: assembled.bulk.run(bulk_id)
-    tasks["resume_bulk"] = lambda: assembled.bulk.resume()
+    tasks["resume_bulk"] = _if_any(database, BulkRow.id, lambda: assembled.bulk.resume())
     tasks["compare_files"] = lambda before, after: assembled.comparisons.make(before, after)
-    tasks["tell"] = lambda: telling().tell()
+    tasks["tell"] = _if_any(database, AskRow.id, lambda: telling().tell())
     return assembled

@@ -78,6 +78,10 @@ def _serve(bind: str, workers: int, threads: int) -> int:
 
 def _create_app() -> Any:
     # Loaded in the worker: see the module's docstring.
+    from koschey.server.deferred import import_without
+
+    # For coloured tracebacks and for locals of greenlets, neither of which is used: 4 MB.
+    import_without("structlog", "rich", "greenlet")
     from koschey.application import create_app
 
     return create_app()

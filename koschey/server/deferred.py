@@ -1,7 +1,8 @@
-"""Packages whose ``__init__`` imports far more than is wanted of them."""
+"""Packages that import far more than is wanted of them."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import importlib.util
 import sys
@@ -23,6 +24,20 @@ def defer(package: str) -> None:
     spec = importlib.util.find_spec(package)
     if spec is not None and spec.submodule_search_locations is not None:
         sys.modules[package] = _Deferred(spec, spec.submodule_search_locations)
+
+
+def import_without(package: str, *unwanted: str) -> None:
+    """Import ``package`` as if some packages, that it takes along where they are, were not installed.
+
+    They can be imported as ever afterwards. Does nothing about those that are loaded already.
+    """
+    absent = [name for name in unwanted if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None: importing it fails
+    try:
+        importlib.import_module(package)
+    finally:
+        for name in absent:
+            del sys.modules[name]
 
 
 class _Deferred(ModuleType):

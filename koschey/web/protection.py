@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response, current_app, request
-from flask_wtf.csrf import CSRFError, CSRFProtect
+from flask import Flask, current_app, request
 
 from koschey.errors import Forgery
 from koschey.web.access import Required, declaration
-from koschey.web.problems import problem_answer
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 SESSION_COOKIE = "koschey-session"
 _UNPROTECTED = "koschey_unprotected"
-csrf = CSRFProtect()
 
 
 def init_app(app: Flask, *, secure: bool) -> None:
@@ -32,11 +28,12 @@ def init_app(app: Flask, *, secure: bool) -> None:
         SESSION_COOKIE_SECURE=secure,
         WTF_CSRF_TIME_LIMIT=None,  # as long as the session
         WTF_CSRF_SSL_STRICT=False,  # Sec-Fetch-Site says it better than a Referer that may be left out
-        WTF_CSRF_CHECK_DEFAULT=False,  # see below
+        WTF_CSRF_FIELD_NAME="csrf_token",
+        WTF_CSRF_HEADERS=["X-CSRFToken"],
+        WTF_CSRF_METHODS=["POST", "PUT", "PATCH", "DELETE"],
     )
     app.before_request(_refuse_forgeries)
-    csrf.init_app(app)
-    app.register_error_handler(CSRFError, _forged)
+    app.jinja_env.globals["csrf_token"] = _token
 
 
 def unprotected[V: Callable[..., Any]](reason: str) -> Callable[[V], V]:
@@ -66,9 +63,23 @@ def _refuse_forgeries() -> None:
     if isinstance(declared, Required) and not declared.cookies:
         return  # no session counts there, and what Basic credentials a browser keeps is told above
     if (browser or SESSION_COOKIE in request.cookies) and not hasattr(view, _UNPROTECTED):
-        csrf.protect()
+        _check_token()
 
 
-def _forged(error: CSRFError) -> Response:
-    problem = error.description or "the form has no token of this session"
-    return problem_answer(HTTPStatus.FORBIDDEN, f"{problem.rstrip('.')}: load the page again")
+def _token() -> str:
+    """The token of this session, for forms."""
+    from flask_wtf.csrf import generate_csrf  # with WTForms, which no installer needs
+
+    token: str = generate_csrf()
+    return token
+
+
+def _check_token() -> None:
+    """Raises: Forgery."""
+    from flask_wtf.csrf import CSRFError, CSRFProtect  # as above
+
+    try:
+        CSRFProtect().protect()
+    except CSRFError as error:
+        problem = error.description or "the form has no token of this session"
+        raise Forgery(f"{problem.rstrip('.')}: load the page again") from error

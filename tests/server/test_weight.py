@@ -17,9 +17,11 @@ from koschey.server.deferred import defer
 
 defer("aiohttp")
 import koschey.server.worker
-from koschey.application import create_app
+from koschey.cli.serve import _create_app
 
-services = create_app().extensions["koschey"]
+services = _create_app().extensions["koschey"]
+for task in ("settle_asks", "resume_bulk", "tell", "settle_policies", "release_due", "sync_due"):
+    services.tasks[task]()
 carried = sorted(sys.modules)
 services.review, services.closure, services.explanations  # what was left out is there when it is asked for
 later = sorted(sys.modules)
@@ -36,8 +38,12 @@ RARE = {
     "argon2",
     "boto3",
     "flask_login",
+    "flask_wtf",
+    "greenlet",
     "koschey.services.accounts",
+    "koschey.services.asks",
     "koschey.services.audit",
+    "koschey.services.bulk",
     "koschey.services.closure",
     "koschey.services.explanations",
     "koschey.services.grants",
@@ -45,6 +51,7 @@ RARE = {
     "koschey.services.metrics",
     "koschey.services.policies",
     "koschey.services.review",
+    "koschey.services.telling",
     "koschey.services.tokens",
     "koschey.services.waiting",
     "koschey.upstream.session",
@@ -52,8 +59,10 @@ RARE = {
     "psycopg2",
     "redis",
     "requests",
+    "rich",
     "rq",
     "sqlalchemy.dialects.postgresql",
+    "wtforms",
 }
 
 
