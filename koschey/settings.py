@@ -27,6 +27,7 @@ _FOREIGN = ("KOSCHEY_CONFIG", "KOSCHEY_FAIL")
 
 
 _SHORTEST_SECONDS = 0.05
+_DATABASES = ("postgresql://", "postgres://", "postgresql+psycopg2://", "sqlite:///")
 #: Stands in a header whose parts are set apart by blanks, commas and semicolons.
 _SCRIPT_URL = re.compile(r"https?://[^\s,;?#'\"]+")
 _INTEGRITY = re.compile(r"sha(?:256|384|512)-[A-Za-z0-9+/]+={0,2}")
@@ -261,6 +262,9 @@ def _check(settings: Settings) -> None:
             PREFIX + "ORPHAN_GRACE_SECONDS",
             f"is {_SHORTEST_GRACE:g} at the least: a file may be on its way in",
         )
+    if settings.database_url and not settings.database_url.startswith(_DATABASES):
+        # Not shown: it may have a password.
+        raise SettingsInvalid(PREFIX + "DATABASE_URL", "begins with postgresql:// or sqlite:///")
     if settings.public_url and not settings.public_url.startswith(("http://", "https://")):
         raise SettingsInvalid(PREFIX + "PUBLIC_URL", "begins with http:// or https://")
     if settings.htmx_url and not _SCRIPT_URL.fullmatch(settings.htmx_url):

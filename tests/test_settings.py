@@ -66,6 +66,7 @@ def test_a_switch_is_on_in_many_spellings(spelling: str) -> None:
     ("variable", "value", "problem"),
     [
         ("KOSCHEY_QUARANTEEN_DAYS", "7", "is not known"),
+        ("KOSCHEY_DATABASE_URL", "mysql://u:p@db.example/k", "begins with postgresql:// or sqlite:///"),
         ("KOSCHEY_QUARANTINE_DAYS", "a week", "is not a number, 0 or more"),
         ("KOSCHEY_QUARANTINE_DAYS", "nan", "is not a number, 0 or more"),
         ("KOSCHEY_QUARANTINE_DAYS", "inf", "is not a number, 0 or more"),

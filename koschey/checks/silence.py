@@ -17,7 +17,8 @@ def check(subject: Subject) -> Finding:
     previous = subject.previous
     if previous is None or previous.upload_time is None:
         return Finding(_NAME, Outcome.PASS, "no earlier release with a date to compare with")
-    uploaded = subject.first_seen if subject.upload_time is None else subject.upload_time
+    seen = subject.first_seen  # nothing was uploaded later than that, whatever its upstream says
+    uploaded = seen if subject.upload_time is None else min(subject.upload_time, seen)
     gap = uploaded - previous.upload_time
     for outcome, shortest in _SHORTEST.items():
         if gap >= shortest:

@@ -1,8 +1,8 @@
 """From aiohttp's event loop to a WSGI application in threads, and back (PEP 3333).
 
-A thread is held while the application computes or waits for its request's body, never while a client
-is slow to take the answer. Contracts that downloads rely on: an application that fails after its head
-was sent, or that produces less than its Content-Length, breaks the connection.
+A thread is held while the application computes or waits for the file of an upload, never while a client
+is slow to send a form or to take the answer. Contracts that downloads rely on: an application that fails
+after its head was sent, or that produces less than its Content-Length, breaks the connection.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from koschey.server.application_call import ApplicationCall, ApplicationFailed, 
 from koschey.server.environ import build_environ
 from koschey.server.file_wrapper import BodyTooShort
 from koschey.server.protocol import DateLine
-from koschey.server.request_body import BodyBroken, request_body
+from koschey.server.request_body import BodyBroken, received_form, request_body
 from koschey.server.response import ResponseHead, ResponseWriter, checked_head
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,8 @@ class Limits:
     """Requests that may wait for a thread; more are answered 503."""
     stall_seconds: float = 60.0
     """How long a client may send nothing of its body, or take nothing of its answer."""
+    form_seconds: float = 30.0
+    """How long a form may take to arrive."""
     linger_bytes: int = 64 * 2**20
     """How much of a refused upload is read and dropped, so that the client gets to read the answer."""
     linger_seconds: float = 5.0
@@ -101,12 +103,21 @@ class Bridge:
 
     async def _answer(self, request: BaseRequest, writer: ResponseWriter) -> None:
         loop = asyncio.get_running_loop()
+        limits = self._limits
+        try:
+            body = await received_form(
+                request,
+                before_read=writer.continue_,
+                seconds=limits.form_seconds,
+            ) or request_body(request, before_read=writer.continue_, stall=limits.stall_seconds)
+        except TimeoutError:
+            await self._plain(writer, "408 Request Timeout")
+            return
 
         def write_now(head: ResponseHead, block: bytes) -> None:
             send = writer.write(block) if writer.started else writer.start(head, block)
             asyncio.run_coroutine_threadsafe(send, loop).result()
 
-        body = request_body(request, before_read=writer.continue_, stall=self._limits.stall_seconds)
         call = ApplicationCall(self._app, build_environ(request, body), write_now)
         try:
             await self._transfer(call, writer)

@@ -13,9 +13,40 @@ from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestPayloadError
 from aiohttp.web_request import BaseRequest
 
+from koschey.server.forms import FORM_BYTES, FORM_TYPES
+
+#: RuntimeError is aiohttp's "Connection closed."
+_BROKEN = (HttpProcessingError, RequestPayloadError, ClientPayloadError, OSError, RuntimeError)
+
 
 class BodyBroken(OSError):
     """The client went away, sent nonsense, or sent nothing for too long, before its body was whole."""
+
+
+async def received_form(
+    request: BaseRequest, *, before_read: Callable[[], None], seconds: float
+) -> IO[bytes] | None:
+    """The whole body of a form, for which no thread has to wait; None: it is none, or may be longer.
+
+    Args:
+        before_read: called on the event loop before bytes are waited for.
+        seconds: within which it must have arrived.
+
+    Raises:
+        BodyBroken: the client went away or sent nonsense. TimeoutError: it was too slow.
+    """
+    length = request.content_length
+    if request.content_type not in FORM_TYPES or length is None or length > FORM_BYTES:
+        return None
+    if not request.content.is_eof():
+        before_read()
+    try:
+        async with asyncio.timeout(seconds):
+            return io.BytesIO(await request.content.read())
+    except TimeoutError:
+        raise
+    except _BROKEN as error:
+        raise BodyBroken(f"the client's form ended early: {error}") from error
 
 
 def request_body(request: BaseRequest, *, before_read: Callable[[], None], stall: float) -> IO[bytes]:
@@ -58,6 +89,5 @@ class _Receiving(io.RawIOBase):
                 return await self._content.readany()
         except TimeoutError:
             raise BodyBroken(f"the client sent nothing for {self._stall:g} seconds") from None
-        except (HttpProcessingError, RequestPayloadError, ClientPayloadError, OSError, RuntimeError) as error:
-            # RuntimeError is aiohttp's "Connection closed."
+        except _BROKEN as error:
             raise BodyBroken(f"the client's body ended early: {error}") from error

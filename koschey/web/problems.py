@@ -45,6 +45,7 @@ STATUSES: tuple[tuple[type[errors.KoscheyError], HTTPStatus], ...] = (
     (errors.KoscheyError, HTTPStatus.INTERNAL_SERVER_ERROR),
 )
 _RETRY_AFTER_SECONDS = 5
+_LONGEST_WAIT_SECONDS = 120
 _PROBLEM = "application/problem+json"
 
 
@@ -69,7 +70,12 @@ class HiddenProblem(Problem, omit_defaults=True):
 
 
 def status_of(error: errors.KoscheyError) -> HTTPStatus:
-    """The status that an error becomes."""
+    """The status that an error becomes.
+
+    One that says when to come again is 503 if it is the outside's: with a 502, clients read no Retry-After.
+    """
+    if isinstance(error, errors.UpstreamUnavailable) and error.retry_after is not None:
+        return HTTPStatus.SERVICE_UNAVAILABLE
     return next(status for kind, status in STATUSES if isinstance(error, kind))
 
 
@@ -133,7 +139,8 @@ def _koschey_error(error: errors.KoscheyError) -> Response:
         answer.headers["Vary"] = "Accept, Authorization"
     asked_for = getattr(error, "retry_after", None)
     if asked_for is not None:
-        answer.headers["Retry-After"] = str(max(1, round(asked_for)))
+        # Installers wait as long as they are told, several times, and say nothing meanwhile.
+        answer.headers["Retry-After"] = str(min(max(1, round(asked_for)), _LONGEST_WAIT_SECONDS))
     return answer
 
 

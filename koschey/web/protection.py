@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, current_app, request
+from werkzeug.exceptions import LengthRequired, UnsupportedMediaType
 
-from koschey.errors import Forgery
+from koschey.errors import Forgery, TooLarge
+from koschey.server.forms import FORM_BYTES, FORM_TYPES
 from koschey.web.access import Required, declaration
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -62,8 +64,23 @@ def _refuse_forgeries() -> None:
     declared = declaration(current_app, request.endpoint)
     if isinstance(declared, Required) and not declared.cookies:
         return  # no session counts there, and what Basic credentials a browser keeps is told above
+    _check_size()
     if (browser or SESSION_COOKIE in request.cookies) and not hasattr(view, _UNPROTECTED):
         _check_token()
+
+
+def _check_size() -> None:
+    """Refuse a form for which a thread would have to wait: the server receives others beforehand.
+
+    Raises: TooLarge, LengthRequired (411), UnsupportedMediaType (415).
+    """
+    if "Transfer-Encoding" in request.headers:
+        raise LengthRequired("a form says its length beforehand")
+    length = request.content_length or 0
+    if length > FORM_BYTES:
+        raise TooLarge("bytes of a form", FORM_BYTES)
+    if length and request.mimetype not in FORM_TYPES:
+        raise UnsupportedMediaType(f"a form is one of {', '.join(sorted(FORM_TYPES))}")
 
 
 def _token() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import statistics
 import time
@@ -469,3 +470,34 @@ def test_of_two_that_use_the_link_at_once_one_is_the_admin(
     with pytest.raises(Conflict):
         house.koschey.setup.redeem(link, "anna", PASSWORD)
     assert [account.name for account in house.koschey.accounts.list()] == ["otto"]
+
+
+# Forms, before anybody is known
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        ({"Transfer-Encoding": "chunked"}, b"a=b", 411),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, b"a=" + b"b" * 200_000, 413),
+        ({"Content-Type": "multipart/form-data; boundary=x"}, b"--x--", 415),
+    ],
+    ids=["unknown length", "large", "no form"],
+)
+def test_a_form_that_a_thread_would_have_to_wait_for_is_not_read(
+    house: House, headers: dict[str, str], body: bytes, status: int
+) -> None:
+    unread = _Unread(body)
+    answer = house.client().post(
+        "/login", headers={"Origin": "http://localhost"} | headers, input_stream=unread,
+        content_length=None if status == 411 else len(body),
+    )  # fmt: skip
+    assert (answer.status_code, unread.reads) == (status, 0)
+
+
+class _Unread(io.BytesIO):
+    reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.reads += 1
+        return super().read(size)

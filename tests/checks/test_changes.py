@@ -331,10 +331,13 @@ def test_a_name_that_could_be_mistaken_fails():
 )
 def test_a_release_after_years_of_silence_fails(days, expected):
     start = 20_000 * DAY
-    assert outcome(silence, upload_time=start + days * DAY, previous={"upload_time": start}) is expected
-    assert outcome(silence, first_seen=start + days * DAY, previous={"upload_time": start}) is expected
-    assert outcome(silence, upload_time=start + days * DAY, previous={"upload_time": None}) is PASS
-    assert outcome(silence, upload_time=start + days * DAY) is PASS
+    at, before = start + days * DAY, {"upload_time": start}
+    assert outcome(silence, upload_time=at, first_seen=at, previous=before) is expected
+    assert outcome(silence, first_seen=at, previous=before) is expected
+    # What its upstream dates into the future came now.
+    assert outcome(silence, upload_time=at + 3650 * DAY, first_seen=at, previous=before) is expected
+    assert outcome(silence, upload_time=at, first_seen=at, previous={"upload_time": None}) is PASS
+    assert outcome(silence, upload_time=at, first_seen=at) is PASS
 
 
 def test_provenance_that_was_lost_fails():

@@ -171,7 +171,7 @@ def main(role: str, bind: str) -> int:
     from koschey.server.worker import serve
 
     lifeline, _end = os.pipe()
-    limits = Limits(waiting=4, stall_seconds=3, linger_bytes=64 * MB, linger_seconds=3)
+    limits = Limits(waiting=4, stall_seconds=3, form_seconds=2, linger_bytes=64 * MB, linger_seconds=3)
     serve(
         SmallApp(),
         listener,

@@ -7,6 +7,7 @@ import http.client
 import json
 import socket
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,32 @@ def test_an_upload_that_stalls_fails_in_the_application(server: Running) -> None
         client.sendall(b"POST /upload HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\nsome")
         assert rest(client).startswith(b"HTTP/1.1 500")
     assert server.json("/counts")["broken_uploads"] == before + 1
+
+
+FORM = b"POST /upload HTTP/1.1\r\nHost: h\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+
+
+def test_more_slow_forms_than_threads_do_not_stop_the_others(server: Running) -> None:
+    with ExitStack() as stack:
+        clients = [stack.enter_context(server.raw()) for _ in range(12)]
+        for client in clients:
+            client.sendall(FORM + b"Content-Length: 8\r\nConnection: close\r\n\r\nsome")
+        assert get(server, "/environ")[0].status == 200
+        clients[0].sendall(b"more")
+        assert b'"size": 8' in rest(clients[0])
+
+
+def test_a_form_that_takes_too_long_is_408(server: Running) -> None:
+    said = server.said_to(FORM + b"Content-Length: 8\r\n\r\nsome")
+    assert said.startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_form_whose_client_expects_100_is_asked_for(server: Running) -> None:
+    with server.raw() as client:
+        client.sendall(FORM + b"Content-Length: 4\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n")
+        assert client.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(b"body")
+        assert b'"size": 4' in rest(client)
 
 
 def test_a_client_that_expects_100_is_told_when_the_application_reads(server: Running) -> None:
