@@ -8,10 +8,9 @@ from contextlib import ExitStack
 import pytest
 import requests
 
-from tests import running
+from tests import prepared, running
 from tests.fake_upstream import FakeUpstream
 from tests.running import Running
-from tests.services import Services
 
 #: New connections, so that each worker gets some.
 TRIES = 12
@@ -19,7 +18,7 @@ TRIES = 12
 
 @pytest.fixture(scope="module", params=["one machine", "two machines"])
 def machines(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, services: Services
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[list[Running]]:
     """Two workers on SQLite; or two workers here and gunicorn there on one PostgreSQL."""
     with ExitStack() as stack:
@@ -27,7 +26,7 @@ def machines(
         upstream.project("sample").release("1.0")
         settings: dict[str, str] = {}
         if request.param == "two machines":
-            settings = {"KOSCHEY_DATABASE_URL": stack.enter_context(services.database())}
+            settings = {"KOSCHEY_DATABASE_URL": stack.enter_context(prepared.postgres())}
         folder = tmp_path_factory.mktemp("machine")
         first = stack.enter_context(running.koschey(folder / "a", upstream.simple_url, settings))
         found = [first]

@@ -1,4 +1,4 @@
-"""One browser and one site for each module; without a browser on this machine, skips that say why."""
+"""One browser for these tests, and one site for each module; without a browser on this machine, skips that say why."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with chromium() as browser:
         yield browser

@@ -14,7 +14,7 @@ import pytest
 import requests
 from sqlalchemy import text
 
-from tests import running
+from tests import prepared, running
 from tests.artifacts import Artifact, Release, sdist, wheel
 from tests.people import add_token, database_of
 from tests.running import Running, eventually
@@ -70,7 +70,7 @@ def serving(folder: Path, kind: str, services: Services) -> Iterator[Server]:
     settings = {"KOSCHEY_MAX_UPLOAD_BYTES": str(8 * MEGABYTE)}
     with contextlib.ExitStack() as stack:
         if kind == "postgres-s3":
-            settings["KOSCHEY_DATABASE_URL"] = stack.enter_context(services.database())
+            settings["KOSCHEY_DATABASE_URL"] = stack.enter_context(prepared.postgres())
             s3 = services.s3()
             settings["KOSCHEY_STORAGE_URL"] = s3.storage_url(s3.make_bucket(), "files")
             settings["KOSCHEY_PRESIGNED_SECONDS"] = "0"
