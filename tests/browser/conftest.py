@@ -1,4 +1,4 @@
-"""One browser for these tests, and one site for each module; without a browser on this machine, skips that say why."""
+"""One browser for all tests here, one site for each module; without a browser, skips that say why."""
 
 from __future__ import annotations
 
