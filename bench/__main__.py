@@ -17,7 +17,7 @@ from types import FrameType
 
 import msgspec
 
-from bench import cold, installs, lifetime, load, nginx, quarantine, roots, synthetic, uploads, warm
+from bench import cold, installs, lifetime, load, mirror, nginx, quarantine, roots, synthetic, uploads, warm
 from bench.ground import Effort, Ground
 from bench.processes import BenchError
 from bench.report import Row, table
@@ -43,6 +43,9 @@ MEASURES: dict[str, Callable[[Ground], Iterator[Row]]] = {
     "root": roots.root_list,
     "uploads": uploads.small_uploads,
     "large-upload": uploads.large_upload,
+    "mirror": mirror.whole_set,
+    "mirror-pages": mirror.pages_only,
+    "mirror-few": mirror.few_of_many,
     "start": lifetime.start_up,
     "memory": lifetime.memory_use,
 }

@@ -91,11 +91,24 @@ def memory(pid: int) -> Memory:
     return Memory(kilobytes[b"Rss"] / 1024, kilobytes[b"Pss"] / 1024)
 
 
+def largest(pid: int) -> Memory:
+    """What the largest of process ``pid`` and its descendants takes now."""
+    found = [Memory(0.0, 0.0)]
+    for member in members(pid):
+        with suppress(OSError):
+            sizes = _ROLLUP.findall(Path(f"/proc/{member}/smaps_rollup").read_bytes())
+            of = {key: int(value) / 1024 for key, value in sizes}
+            found.append(Memory(of.get(b"Rss", 0.0), of.get(b"Pss", 0.0)))
+    return max(found)
+
+
 class PeakMemory:
     """The highest sums seen, sampled four times a second while one process after the other is watched."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, single: bool = False) -> None:
+        """``single``: of the largest process, not of all together."""
         self.peak = Memory(0.0, 0.0)
+        self._single = single
 
     @contextmanager
     def watching(self, pid: int) -> Iterator[None]:
@@ -110,7 +123,7 @@ class PeakMemory:
 
     def _watch(self, pid: int, done: threading.Event) -> None:
         while not done.wait(_SAMPLE_SECONDS):
-            now = memory(pid)
+            now = largest(pid) if self._single else memory(pid)
             self.peak = Memory(max(self.peak.rss, now.rss), max(self.peak.pss, now.pss))
 
 

@@ -41,14 +41,34 @@ class IndexNumbers:
 
 
 @dataclass(frozen=True)
+class SyncNumbers:
+    """The syncs of one upstream; counts are of all of them together."""
+
+    name: str
+    requests: int
+    unchanged: int
+    """Requests that were answered by 304."""
+    bytes: int
+    failures: int
+    """Projects and files that could not be had, each time they were tried."""
+    left: int
+    """Projects that are due, at most ``COUNTED``."""
+    serials_behind: int
+    seconds_behind: float
+    """Since the begin of the last sync that left nothing undone."""
+    alarm: bool
+
+
+@dataclass(frozen=True)
 class Numbers:
-    """All indexes by name, and the files that are to be stored and checked."""
+    """All indexes by name, upstreams that were synced, and the files that are to be stored and checked."""
 
     indexes: tuple[IndexNumbers, ...]
     checks_due: int
     """At most ``COUNTED``."""
     checks_lag: float
     """How overdue the oldest of them is, in seconds."""
+    syncs: tuple[SyncNumbers, ...] = ()
 
 
 class Metrics:
@@ -67,7 +87,24 @@ class Metrics:
                 indexes=tuple(_index(session, index.id, index.name, at) for index in indexes),
                 checks_due=_one(session, _DUE, now=at, bound=COUNTED) or 0,
                 checks_lag=_age(_one(session, _OLDEST_DUE, now=at), at),
+                syncs=tuple(_sync(session, row, at) for row in session.execute(_SYNCS)),
             )
+
+
+def _sync(session: Session, row: Any, at: Microseconds) -> SyncNumbers:
+    lowest = _one(session, _LOWEST_DUE, source=row.source_id)
+    behind = 0 if lowest is None or row.root_serial is None else max(0, row.root_serial - lowest + 1)
+    return SyncNumbers(
+        name=row.name,
+        requests=row.requests,
+        unchanged=row.unchanged,
+        bytes=row.bytes,
+        failures=row.failures,
+        left=_one(session, _LEFT, source=row.source_id, bound=COUNTED) or 0,
+        serials_behind=behind,
+        seconds_behind=_age(row.in_step_at, at),
+        alarm=row.alarm is not None,
+    )
 
 
 def _index(session: Session, index_id: int, name: str, at: Microseconds) -> IndexNumbers:
@@ -84,6 +121,16 @@ def _index(session: Session, index_id: int, name: str, at: Microseconds) -> Inde
     )
 
 
+_SYNCS = text(
+    "SELECT t.source_id, s.name, t.requests, t.unchanged, t.bytes, t.failures, t.root_serial, t.in_step_at, "
+    "t.alarm FROM sync_state t JOIN source s ON s.id = t.source_id ORDER BY s.name"
+)
+_LOWEST_DUE = text(
+    "SELECT serial FROM sync_due WHERE source_id = :source AND serial IS NOT NULL ORDER BY serial LIMIT 1"
+)
+_LEFT = text(
+    "SELECT count(*) FROM (SELECT 1 FROM sync_due WHERE source_id = :source LIMIT :bound) AS waiting"
+)
 _HIDDEN = text("SELECT value FROM counter WHERE name = :name")
 _REVIEW = text(
     "SELECT rule, count(*) AS number FROM "

@@ -166,8 +166,9 @@ class Sync:
             return self._stop
 
         ended: dict[str, Any] = {}
+        phases = _Phases()
         try:
-            ended = self._through(source, options, stopping)
+            ended = self._through(source, options, stopping, phases)
         except Stopped as stop:
             outcome = "continues" if stop.outcome == "stopped" else stop.outcome
             ended = {"outcome": outcome, "problem": stop.problem}
@@ -185,14 +186,19 @@ class Sync:
                 ended["in_step_at"] = begun
             self._store.put(source.id, phase=None, ended_at=now(), **ended)
             log.info("sync.ended", upstream=source.name, **ended)
-        return self._summary(source)
+        return self._summary(source) | {"phases": phases.seconds}
 
     def _through(
-        self, source: SourceConfig, options: Options, stopping: Callable[[], str | None]
+        self,
+        source: SourceConfig,
+        options: Options,
+        stopping: Callable[[], str | None],
+        phases: _Phases,
     ) -> dict[str, Any]:
         """All phases; returns how it ended."""
         self._choose_again(source)
         choice = self._choosing.choose(source, older_than=options.older_than, afresh=options.afresh)
+        phases.ended("choosing")
         self._store.put(source.id, alarm=choice.alarm)
         for number in range(_ROUNDS):
             self._look(source, options, stopping)
@@ -200,8 +206,10 @@ class Sync:
                 break
             self._choosing.choose(source, older_than=1e9, afresh=False)
             log.info("sync.dependencies", upstream=source.name, round=number + 1)
+        phases.ended("pages")
         if source.mode is Mode.FULL:
             self._fetch(source, options, stopping)
+        phases.ended("files")
         left = self._store.count_due(source.id)
         files = self._store.count_files(source.id) if source.mode is Mode.FULL else 0
         if left or files:
@@ -299,6 +307,20 @@ class Sync:
             ],
             "paused_until": state["paused_until"] if (state["paused_until"] or 0) > at else None,
         }
+
+
+class _Phases:
+    """How long each phase took, in seconds."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._begun = time.monotonic()
+
+    def ended(self, phase: str) -> None:
+        """A phase is over, and the next one begins."""
+        at = time.monotonic()
+        self.seconds[phase] = round(at - self._begun, 2)
+        self._begun = at
 
 
 def _runs(state: Mapping[str, Any]) -> bool:

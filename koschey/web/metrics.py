@@ -33,6 +33,18 @@ _PER_INDEX = {
     ),
 }
 
+#: The same of an upstream, in SyncNumbers.
+_PER_UPSTREAM = {
+    "koschey_sync_requests_total": ("requests", "Requests of syncs."),
+    "koschey_sync_unchanged_total": ("unchanged", "Those of them that were answered by 304."),
+    "koschey_sync_bytes_total": ("bytes", "Bytes of bodies that syncs received."),
+    "koschey_sync_failures_total": ("failures", "Projects and files that a sync could not have."),
+    "koschey_sync_left": ("left", "Projects that are due."),
+    "koschey_sync_serials_behind": ("serials_behind", "Serials from the first project that is due on."),
+    "koschey_sync_behind_seconds": ("seconds_behind", "Since the last sync that left nothing undone."),
+    "koschey_sync_alarm": ("alarm", "1 when a person should look at the upstream."),
+}
+
 
 @bp.get("/metrics")
 @requires(Permission.READ)
@@ -56,7 +68,7 @@ def metrics() -> Response:
 
 
 def _families(numbers: Numbers) -> Iterator[Metric]:
-    from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 
     build = {"version": __version__, "python": platform.python_version()}
     yield InfoMetricFamily("koschey_build", "What runs here.", build)
@@ -71,3 +83,9 @@ def _families(numbers: Numbers) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "koschey_checks_lag_seconds", "How overdue the oldest of them is.", numbers.checks_lag
     )
+    for name, (attribute, help_text) in _PER_UPSTREAM.items():
+        kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+        family = kind(name, help_text, labels=["upstream"])
+        for sync in numbers.syncs:
+            family.add_metric([sync.name], float(getattr(sync, attribute)))
+        yield family

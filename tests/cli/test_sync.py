@@ -1,0 +1,102 @@
+"""``koschey sync`` as people and cron run it: killed at any point, it goes on; what it says."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fake_upstream import FakeUpstream
+from tests.running import CHECKOUT, clean_environment
+
+PROGRAM = "import sys; from koschey.cli import main; sys.argv[0] = 'koschey'; main()"
+
+
+def run(
+    folder: Path, upstream: FakeUpstream, database_url: str, *arguments: str, fail: str = ""
+) -> subprocess.CompletedProcess[str]:
+    environment = clean_environment() | {
+        "KOSCHEY_DATA_DIR": str(folder / "data"),
+        "KOSCHEY_DATABASE_URL": database_url,
+        "KOSCHEY_UPSTREAM_URL": upstream.simple_url,
+        "KOSCHEY_UPSTREAM_RETRIES": "0",
+    }
+    if fail:
+        environment["KOSCHEY_FAIL"] = fail
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        env=environment,
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue("postgres_url")) if request.param == "postgresql" else ""
+
+
+def test_a_sync_killed_at_any_point_goes_on_and_does_nothing_twice(tmp_path: Path, database_url: str) -> None:
+    with FakeUpstream() as upstream:
+        for number in range(6):
+            upstream.project(f"project-{number}").release("1.0")
+        run(tmp_path, upstream, database_url, "upstream", "edit", "upstream", "--mode", "full")
+
+        for point in (
+            "sync.compared", "sync.chosen", "sync.before_record", "sync.after_record", "sync.before_files",
+            "sync.after_files",
+        ):  # fmt: skip
+            killed = run(tmp_path, upstream, database_url, "sync", "upstream", fail=f"{point}:kill")
+            assert killed.returncode == -signal.SIGKILL, (point, killed.stderr)
+        done = run(tmp_path, upstream, database_url, "sync", "upstream", "--json")
+
+        summary = json.loads(done.stdout)
+        assert (done.returncode, summary["outcome"]) == (0, "ok"), done.stderr
+        status = run(tmp_path, upstream, database_url, "sync", "--dry-run", "--json")
+        [preview] = json.loads(status.stdout)
+        assert (preview["projects"], preview["files"], preview["stored"]) == (6, 6, 6)
+        for number in range(6):
+            # Once, and once more for each death while it was on its way; two came in each phase.
+            assert upstream.count(f"project-{number}") <= 3
+            assert upstream.count(f"project_{number}-1.0-py3-none-any.whl") <= 3
+
+
+def test_what_is_said_and_exited_with(tmp_path: Path) -> None:
+    with FakeUpstream() as upstream:
+        upstream.project("one").release("1.0")
+        upstream.project("two").release("1.0")
+        seed = tmp_path / "uv.lock"
+        seed.write_text(
+            'version = 1\n[[package]]\nname = "one"\nversion = "1.0"\nsource = { registry = "x" }\n'
+            '[[package]]\nname = "app"\nversion = "0"\nsource = { editable = "." }\n'
+        )
+        edit = ("upstream", "edit", "upstream", "--mode", "full")
+        edited = run(tmp_path, upstream, "", *edit, "--seed", str(seed))
+        assert edited.returncode == 0, edited.stderr
+        listed = json.loads(run(tmp_path, upstream, "", "upstream", "list", "--json").stdout)
+        assert (listed[0]["mode"], listed[0]["names"]) == ("full", {"uv.lock": 1})
+
+        done = run(tmp_path, upstream, "", "sync")
+        assert (done.returncode, upstream.count("/")) == (0, 0), done.stderr
+        assert "upstream: ok; 1 projects looked at" in done.stdout
+        assert "1 files stored" in done.stdout
+
+        upstream.fail("one", status=500)
+        left = run(tmp_path, upstream, "", "sync", "upstream")
+        assert left.returncode == 2
+        assert "left: one" in left.stderr
+        status = run(tmp_path, upstream, "", "sync", "--status")
+        assert "in step" in status.stdout
+
+        upstream.stop()
+        assert run(tmp_path, upstream, "", *edit, "--no-seeds").returncode == 0
+        assert run(tmp_path, upstream, "", "sync", "upstream").returncode == 1
+        unknown = run(tmp_path, upstream, "", "sync", "nobody")
+        assert (unknown.returncode, "nobody" in unknown.stderr) == (1, True)
