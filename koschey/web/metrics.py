@@ -85,7 +85,7 @@ def _families(numbers: Numbers) -> Iterator[Metric]:
     )
     for name, (attribute, help_text) in _PER_UPSTREAM.items():
         kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
-        family = kind(name, help_text, labels=["upstream"])
+        of_upstreams = kind(name, help_text, labels=["upstream"])
         for sync in numbers.syncs:
-            family.add_metric([sync.name], float(getattr(sync, attribute)))
-        yield family
+            of_upstreams.add_metric([sync.name], float(getattr(sync, attribute)))
+        yield of_upstreams
