@@ -92,7 +92,7 @@ class Metrics:
 
 
 def _sync(session: Session, row: Any, at: Microseconds) -> SyncNumbers:
-    lowest = _one(session, _LOWEST_DUE, source=row.source_id)
+    lowest = _one(session, _LOWEST_DUE, source=row.id)
     behind = 0 if lowest is None or row.root_serial is None else max(0, row.root_serial - lowest + 1)
     return SyncNumbers(
         name=row.name,
@@ -100,7 +100,7 @@ def _sync(session: Session, row: Any, at: Microseconds) -> SyncNumbers:
         unchanged=row.unchanged,
         bytes=row.bytes,
         failures=row.failures,
-        left=_one(session, _LEFT, source=row.source_id, bound=COUNTED) or 0,
+        left=_one(session, _LEFT, source=row.id, bound=COUNTED) or 0,
         serials_behind=behind,
         seconds_behind=_age(row.in_step_at, at),
         alarm=row.alarm is not None,
@@ -122,8 +122,9 @@ def _index(session: Session, index_id: int, name: str, at: Microseconds) -> Inde
 
 
 _SYNCS = text(
-    "SELECT t.source_id, s.name, t.requests, t.unchanged, t.bytes, t.failures, t.root_serial, t.in_step_at, "
-    "t.alarm FROM sync_state t JOIN source s ON s.id = t.source_id ORDER BY s.name"
+    "SELECT s.id, s.name, COALESCE(t.requests, 0) AS requests, COALESCE(t.unchanged, 0) AS unchanged, "
+    "COALESCE(t.bytes, 0) AS bytes, COALESCE(t.failures, 0) AS failures, t.root_serial, t.in_step_at, t.alarm "
+    "FROM source s LEFT JOIN sync_state t ON t.source_id = s.id WHERE s.kind = 'upstream' ORDER BY s.name"
 )
 _LOWEST_DUE = text(
     "SELECT serial FROM sync_due WHERE source_id = :source AND serial IS NOT NULL ORDER BY serial LIMIT 1"

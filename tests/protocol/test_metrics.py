@@ -35,7 +35,7 @@ def test_a_scrape_is_prometheus_text_that_nobody_keeps(koschey: Running, project
     assert values["koschey_quarantine_held", "main"] >= 0
     assert project.name not in answer.text
     labels = {key for f in text_string_to_metric_families(answer.text) for s in f.samples for key in s.labels}
-    assert labels == {"version", "python", "index"}
+    assert labels == {"version", "python", "index", "upstream"}
 
 
 @pytest.mark.backends(SQLITE)
