@@ -124,7 +124,8 @@ def _index(session: Session, index_id: int, name: str, at: Microseconds) -> Inde
 _SYNCS = text(
     "SELECT s.id, s.name, COALESCE(t.requests, 0) AS requests, COALESCE(t.unchanged, 0) AS unchanged, "
     "COALESCE(t.bytes, 0) AS bytes, COALESCE(t.failures, 0) AS failures, t.root_serial, t.in_step_at, "
-    "t.alarm FROM source s LEFT JOIN sync_state t ON t.source_id = s.id WHERE s.kind = 'upstream' ORDER BY s.name"
+    "t.alarm FROM source s LEFT JOIN sync_state t ON t.source_id = s.id "
+    "WHERE s.kind = 'upstream' ORDER BY s.name"
 )
 _LOWEST_DUE = text(
     "SELECT serial FROM sync_due WHERE source_id = :source AND serial IS NOT NULL ORDER BY serial LIMIT 1"
