@@ -59,6 +59,17 @@ class NotFound(KoscheyError):
         super().__init__(f"no {kind} {name!r} here" + (f"; there is {', '.join(known)}" if known else ""))
 
 
+class LinkWorthless(NotFound):
+    """A set-up link was used, is too old, or was never made; which of these is not said."""
+
+    def __init__(self) -> None:
+        super().__init__("set-up link", "")
+        self.args = (
+            "this set-up link was used, is too old, or was never made; while nobody is an admin, "
+            "koschey user setup-link prints another",
+        )
+
+
 class Conflict(KoscheyError):
     """What was asked contradicts what is already so."""
 

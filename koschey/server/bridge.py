@@ -1,8 +1,9 @@
 """From aiohttp's event loop to a WSGI application in threads, and back (PEP 3333).
 
 A thread is held while the application computes or waits for the file of an upload, never while a client
-is slow to send a form or to take the answer. Contracts that downloads rely on: an application that fails
-after its head was sent, or that produces less than its Content-Length, breaks the connection.
+is slow to send a form or to take the answer. Uploads that are still to come hold three quarters of the
+threads at the most, so that slow ones stop nobody who reads. Contracts that downloads rely on: an application
+that fails after its head was sent, or that produces less than its Content-Length, breaks the connection.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import IO
 
 from aiohttp.web_protocol import PayloadAccessError, RequestPayloadError
 from aiohttp.web_request import BaseRequest
@@ -34,7 +37,10 @@ class Limits:
     waiting: int = 1000
     """Requests that may wait for a thread; more are answered 503."""
     stall_seconds: float = 60.0
-    """How long a client may send nothing of its body, or take nothing of its answer."""
+    """How long a client may send nothing of its body, or take nothing of its answer; and how long an upload
+    may wait for its turn."""
+    slowest: float = 4096.0
+    """Bytes a second below which a body is broken off, once ``stall_seconds`` were waited for it."""
     form_seconds: float = 30.0
     """How long a form may take to arrive."""
     linger_bytes: int = 64 * 2**20
@@ -69,6 +75,7 @@ class Bridge:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="wsgi")
         self._capacity = threads + self._limits.waiting
         self._beginning = 0
+        self._receiving = asyncio.Semaphore(max(1, threads * 3 // 4))
         self._date_line = DateLine()
 
     def close(self) -> None:
@@ -102,17 +109,47 @@ class Bridge:
         return None
 
     async def _answer(self, request: BaseRequest, writer: ResponseWriter) -> None:
-        loop = asyncio.get_running_loop()
         limits = self._limits
         try:
-            body = await received_form(
-                request,
-                before_read=writer.continue_,
-                seconds=limits.form_seconds,
-            ) or request_body(request, before_read=writer.continue_, stall=limits.stall_seconds)
+            form = await received_form(request, before_read=writer.continue_, seconds=limits.form_seconds)
         except TimeoutError:
             await self._plain(writer, "408 Request Timeout")
             return
+        if form is not None:
+            await self._run(request, writer, form)
+            return
+        async with self._turn(request) as come:
+            if not come:
+                await self._plain(writer, "503 Service Unavailable", (("Retry-After", "5"),))
+                return
+            body = request_body(
+                request, before_read=writer.continue_, stall=limits.stall_seconds, slowest=limits.slowest
+            )
+            await self._run(request, writer, body)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, request: BaseRequest) -> AsyncIterator[bool]:
+        """Wait until a thread may be held for a body that is still to come; False: it would take too long."""
+        if request.content.is_eof():
+            yield True
+            return
+        self._beginning += 1
+        try:
+            async with asyncio.timeout(self._limits.stall_seconds):
+                await self._receiving.acquire()
+        except TimeoutError:
+            log.error("too many uploads come slowly; answering 503")
+            yield False
+            return
+        finally:
+            self._beginning -= 1
+        try:
+            yield True
+        finally:
+            self._receiving.release()
+
+    async def _run(self, request: BaseRequest, writer: ResponseWriter, body: IO[bytes]) -> None:
+        loop = asyncio.get_running_loop()
 
         def write_now(head: ResponseHead, block: bytes) -> None:
             send = writer.write(block) if writer.started else writer.start(head, block)

@@ -49,24 +49,30 @@ async def received_form(
         raise BodyBroken(f"the client's form ended early: {error}") from error
 
 
-def request_body(request: BaseRequest, *, before_read: Callable[[], None], stall: float) -> IO[bytes]:
+def request_body(
+    request: BaseRequest, *, before_read: Callable[[], None], stall: float, slowest: float
+) -> IO[bytes]:
     """A binary file over the body; what it holds in memory is bounded by the connection's read buffer.
 
     ``before_read`` is called on the event loop before bytes are waited for. A read that waits longer
-    than ``stall`` seconds for the next bytes, or whose client is gone, raises BodyBroken.
+    than ``stall`` seconds for the next bytes, or whose client is gone, raises BodyBroken. Each wait takes
+    from these seconds, and ``slowest`` bytes give one back: who drips is not waited for without end.
     """
     content = request.content
     if content.is_eof():
         # Arrived with its head: small, and there is nothing to wait for.
         return io.BytesIO(content.read_nowait())
-    return io.BufferedReader(_Receiving(content, before_read, stall), 64 * 1024)
+    return io.BufferedReader(_Receiving(content, before_read, stall, slowest), 64 * 1024)
 
 
 class _Receiving(io.RawIOBase):
-    def __init__(self, content: StreamReader, before_read: Callable[[], None], stall: float) -> None:
+    def __init__(
+        self, content: StreamReader, before_read: Callable[[], None], stall: float, slowest: float
+    ) -> None:
         self._content = content
         self._before_read = before_read
-        self._stall = stall
+        self._stall = self._patience = stall
+        self._slowest = slowest
         self._loop = asyncio.get_running_loop()
         self._left = memoryview(b"")
 
@@ -84,10 +90,14 @@ class _Receiving(io.RawIOBase):
 
     async def _receive(self) -> bytes:
         self._before_read()
+        began = self._loop.time()
         try:
-            async with asyncio.timeout(self._stall):
-                return await self._content.readany()
+            async with asyncio.timeout(self._patience):
+                block = await self._content.readany()
         except TimeoutError:
-            raise BodyBroken(f"the client sent nothing for {self._stall:g} seconds") from None
+            raise BodyBroken(f"the client sent too slowly, or nothing for {self._stall:g} seconds") from None
         except _BROKEN as error:
             raise BodyBroken(f"the client's body ended early: {error}") from error
+        waited = self._loop.time() - began
+        self._patience = min(self._stall, self._patience - waited + len(block) / self._slowest)
+        return block

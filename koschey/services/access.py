@@ -21,6 +21,7 @@ from koschey.domain.permissions import (
     authorise,
     names_allowed,
     subject_of,
+    token_problem,
 )
 from koschey.errors import Forbidden, NotFound, RequestInvalid, Unauthenticated
 from koschey.hookspecs import Identity, SignInRequest
@@ -187,7 +188,13 @@ class Access:
 
         Raises:
             Unauthenticated: there is no such user any more.
+            Forbidden: the credentials have limits, which a session would not keep.
         """
+        if actor.scopes is not None or actor.globs:
+            log.warning("access.session_refused", actor=actor.audit_name)
+            raise Forbidden(
+                "log-in", "these credentials are for some things only, and no session can be had by them"
+            )
         user = self._roster.user(self._roster.page(), actor.name)
         if user is None or user.disabled:
             raise Unauthenticated(presented=True)
@@ -354,7 +361,8 @@ class Access:
         if some:
             if self.names(actor, permission, index=index, number=number):
                 return
-            reason = f"no grant gives {actor.name} {permission} here"
+            problem = token_problem(actor, permission, next(iter(actor.globs), None))
+            reason = problem or f"no grant gives {actor.name} {permission} here"
             limited = False
         else:
             answer = self.answer(actor, permission, index=index, name=name, number=number)

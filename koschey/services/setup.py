@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from koschey.domain import setup_link
 from koschey.domain.permissions import Role, account_name
-from koschey.errors import Conflict, NotFound
+from koschey.errors import Conflict, LinkWorthless
 from koschey.services.accounts import add_role, add_user
 from koschey.services.instance import SETUP_NONCE, instance_value
 from koschey.services.passwords import Passwords
@@ -35,16 +35,16 @@ class Setup:
         return f"/setup/{setup_link.make(self._key, nonce, now() // 1_000_000 + setup_link.SECONDS)}"
 
     def check(self, link: str) -> None:
-        """Raise NotFound unless the link (the last segment of its path) would be redeemed now."""
+        """Raise LinkWorthless unless the link (the last segment of its path) would be redeemed now."""
         nonce = instance_value(self._database, SETUP_NONCE)
         if not (setup_link.is_valid(link, self._key, nonce, now() / 1e6) and self._needed()):
-            raise NotFound("set-up link", "it was used, is too old, or was never made")
+            raise LinkWorthless
 
     def redeem(self, link: str, name: str, password: str) -> str:
         """Make the first admin; returns the name.
 
         Raises:
-            NotFound: the link is worthless. RequestInvalid: a bad name or password. Conflict: the name is
+            LinkWorthless: it would not. RequestInvalid: a bad name or password. Conflict: the name is
             taken, or somebody else was quicker.
         """
         self.check(link)

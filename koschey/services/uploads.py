@@ -291,7 +291,7 @@ def _place(said: Submission, sha256: str, files: Iterable[ReleaseFile]) -> dict[
         if other.filename.endswith(_SDIST) and said.filename.endswith(_SDIST):
             raise UploadInvalid(
                 "sdist-exists",
-                f"the release {said.release} has an sdist, {other.filename}, and can have one only",
+                f"the release {other.version} has an sdist, {other.filename}, and can have one only",
             )
     yanked = bool(there) and all(other.yanked for other in there)
     return {

@@ -177,6 +177,24 @@ def test_a_plugins_bearer_token_has_the_limits_that_it_says(
     assert house.status("/simple/acme-core/", bearer("job-8")) == 401
 
 
+def test_credentials_with_limits_begin_no_session(monkeypatch: pytest.MonkeyPatch, build: Build) -> None:
+    """A session would have all that the user may."""
+
+    def job(request: SignInRequest) -> Identity | None:
+        limits = {"read": {"scopes": frozenset({Scope.READ})}, "acme": {"projects": frozenset({"acme-*"})}}
+        if request.password not in {*limits, "all"}:
+            return None
+        return Identity(name="ci", **limits.get(request.password, {}))
+
+    house = with_plugin(monkeypatch, build, koschey_authenticate=job)
+    house.make_private()
+    house.grant(Role.PUBLISHER, "signed-in")
+    for password, status in (("read", 403), ("acme", 403), ("all", 303)):
+        browser = house.client()
+        assert house.log_in(browser, "ci", password).status_code == status
+        assert browser.get("/simple/").status_code == (200 if status == 303 else 401)
+
+
 def test_our_own_tokens_are_shown_to_no_plugin(monkeypatch: pytest.MonkeyPatch, build: Build) -> None:
     seen = []
 

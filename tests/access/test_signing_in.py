@@ -447,7 +447,8 @@ def test_a_set_up_link_ends_and_cannot_be_made_up(house: House, monkeypatch: pyt
     expires, _, signature = link.rpartition("/")[2].partition("-")
     longer = f"/setup/{int(expires) + 1}-{signature}"
     for wrong in (longer, "/setup/1", f"/setup/{expires}-{'0' * 64}"):
-        assert house.get(wrong).status_code == 404
+        answer = house.get(wrong)
+        assert answer.status_code == 404 and "koschey user setup-link" in answer.text
     assert house.get(link, {"Accept": "text/html"}).status_code == 200
     later = time.time_ns() + 86_401 * 10**9
     monkeypatch.setattr(time, "time_ns", lambda: later)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import json
@@ -254,6 +255,37 @@ def test_a_form_whose_client_expects_100_is_asked_for(server: Running) -> None:
         assert client.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
         client.sendall(b"body")
         assert b'"size": 4' in rest(client)
+
+
+def test_dripping_a_body_does_not_prolong_its_time(server: Running) -> None:
+    """The worker waits three seconds for bytes; whoever sends one of them in time gets no more."""
+    begun = time.monotonic()
+    with server.raw() as client:
+        client.sendall(b"POST /upload HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\nsome")
+        client.settimeout(0.2)
+        answer = b""
+        while not answer:
+            assert time.monotonic() < begun + 30, "it is still waited for"
+            client.sendall(b"x")
+            with contextlib.suppress(TimeoutError):
+                answer = client.recv(1000)
+    assert answer.startswith(b"HTTP/1.1 500")
+
+
+def test_slow_uploads_leave_threads_to_those_who_read(server: Running) -> None:
+    head = b"POST /upload HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\nConnection: close\r\n\r\nsome"
+    clients = [server.raw() for _ in range(6)]  # there are four threads
+    for client in clients:
+        client.sendall(head)
+    time.sleep(0.3)
+    begun = time.monotonic()
+    assert server.json("/counts")
+    assert time.monotonic() - begun < 2, "it waited for those who send slowly"
+    # Those whose turn does not come are told to come again, the others that they were too slow.
+    statuses = sorted(rest(client)[9:12] for client in clients)
+    assert set(statuses) <= {b"500", b"503"}
+    for client in clients:
+        client.close()
 
 
 def test_a_client_that_expects_100_is_told_when_the_application_reads(server: Running) -> None:

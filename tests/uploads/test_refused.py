@@ -217,7 +217,7 @@ def test_the_same_bytes_under_another_name(house: House) -> None:
 def test_a_second_sdist_of_a_release(house: House) -> None:
     name = house.new_name()
     house.upload(house.sdist(name, "1.0"))
-    refused(house, house.upload(house.sdist(name, "1.0.0")), 400, "has an sdist")
+    refused(house, house.upload(house.sdist(name, "1.0.0")), 400, "the release 1.0 has an sdist")
 
 
 @pytest.mark.parametrize("payload", [b"", b"other"])
@@ -324,6 +324,11 @@ def test_who_may_not_is_refused_before_the_body_is_read(
     )
     assert answer.status_code == status
     assert ("WWW-Authenticate" in answer.headers) == (status == 401)
+
+
+def test_a_token_that_only_reads_is_told_so(house: House) -> None:
+    answer = house.upload(FILE, token=add_token(house.koschey.database, "alice", role=None, scope="read"))
+    assert "this token is for read, not for upload" in reason(answer)
 
 
 def test_a_right_for_some_names_is_decided_before_the_file_is_read(house: House) -> None:
