@@ -84,7 +84,7 @@ FORMS_TAKEN = frozenset(
 )
 #: For those who look after the quarantine: what is hidden is what they are there for.
 FOR_REVIEWERS = "/admin"
-REVIEWERS = frozenset({Permission.AUDIT, Permission.REVIEW, Permission.ADMIN})
+REVIEWERS = frozenset({Permission.AUDIT, Permission.INSPECT, Permission.REVIEW, Permission.ADMIN})
 #: Explains what is hidden, to whoever may see the project: names and reasons are its purpose, bytes are not.
 EXPLAINING = frozenset(
     {"/why/<project>", "/why/<project>/<version>", "/projects/<name>/", "/projects/<name>/<version>/"}

@@ -21,7 +21,7 @@ from koschey.web.route_table import as_rst, route_rows
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "permissions.rst"
 WRITES = {"POST", "PUT", "PATCH", "DELETE"}
-LOOKING = {Permission.READ, Permission.AUDIT}
+LOOKING = {Permission.READ, Permission.AUDIT, Permission.INSPECT}
 PASSWORD = "correct horse battery"
 #: What a route is asked for, by the name of its argument; another name: any word will do.
 VALUES = {"index": "team", "name": "acme-core", "project": "acme-core", "version": "1.0"}

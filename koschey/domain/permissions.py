@@ -24,6 +24,7 @@ class Permission(StrEnum):
     MANAGE = "manage"  # yank, delete, archive or deprecate a hosted project
     REVIEW = "review"  # decisions of the quarantine, trust
     AUDIT = "audit"  # see the queue, events and every explanation; it changes nothing
+    INSPECT = "inspect"  # see who may do what, and the settings; it changes nothing
     ADMIN = "admin"  # users, grants, indexes, upstreams, policies, claimed names, jobs, settings
 
 
@@ -42,7 +43,7 @@ ROLES: Mapping[Role, frozenset[Permission]] = MappingProxyType(
         Role.READER: frozenset({Permission.READ, Permission.ASK}),
         Role.PUBLISHER: frozenset({Permission.READ, Permission.ASK, Permission.UPLOAD, Permission.MANAGE}),
         Role.REVIEWER: frozenset({Permission.READ, Permission.ASK, Permission.REVIEW, Permission.AUDIT}),
-        Role.AUDITOR: frozenset({Permission.READ, Permission.ASK, Permission.AUDIT}),
+        Role.AUDITOR: frozenset({Permission.READ, Permission.ASK, Permission.AUDIT, Permission.INSPECT}),
         Role.ADMIN: frozenset(Permission),
     }
 )

@@ -114,7 +114,7 @@ class Tokens:
         at = now()
         with self._database.reading() as session:
             rows = session.execute(query.order_by(Token.id.desc()).limit(limit))
-            return [_row(token, name, at) for token, name in rows]
+            return [token_row(token, name, at) for token, name in rows]
 
     def revoke(self, token_id: int, *, user: str | None = None, actor: str) -> bool:
         """Make a token worthless; False: it was revoked already.
@@ -155,7 +155,8 @@ class Tokens:
             return len(rows)
 
 
-def _row(token: Token, user: str, at: Microseconds) -> TokenRow:
+def token_row(token: Token, user: str, at: Microseconds) -> TokenRow:
+    """A token as people see it at a time."""
     expired = token.expires_at is not None and token.expires_at <= at
     return TokenRow(
         id=token.id,

@@ -165,7 +165,9 @@ class Project(Base):
         Index(None, "source_id", "name"),
         Index(None, "state", "looked_at"),
         Index("ix_project_name_pattern", "name"),  # for the beginnings of names (text_pattern_ops)
+        Index(None, "source_id", "looked_at"),
         Index(None, "serial"),
+        _partial("status <> 'active'", "name", name="ix_project_unusual"),
         _NEVER_REUSED,
     )
     id: Mapped[int] = mapped_column(_Key, primary_key=True)
@@ -195,6 +197,7 @@ class File(Base):
     __table_args__ = (
         UniqueConstraint("project_id", "filename"),
         _partial("due_at IS NOT NULL", "due_at"),
+        _partial("attempts > 0", "id", name="ix_file_failing"),
         _partial("release IS NOT NULL", "project_id", "release"),
         # Who refers to a blob: asked before one is deleted, and of stored files only.
         _partial("stored_at IS NOT NULL", "sha256"),
@@ -274,6 +277,7 @@ class DecisionRow(Base):
     __table_args__ = (
         Index(None, "name", "id"),
         _partial("expires_at IS NOT NULL", "expires_at"),
+        _partial("kind = 'trust'", "id", name="ix_decision_trust"),
         _NEVER_REUSED,
     )
     id: Mapped[int] = mapped_column(_Key, primary_key=True)
@@ -414,7 +418,12 @@ class Event(Base):
     """One change of state: audit row and journal. Appended, never edited."""
 
     __tablename__ = "event"
-    __table_args__ = (Index(None, "project", "id"), Index(None, "action", "id"))
+    __table_args__ = (
+        Index(None, "project", "id"),
+        Index(None, "action", "id"),
+        Index(None, "actor", "id"),
+        Index(None, "index", "id"),
+    )
     id: Mapped[int] = mapped_column(_Key, primary_key=True)
     at: Mapped[int] = mapped_column(BigInteger)
     actor: Mapped[str] = mapped_column(String(200))

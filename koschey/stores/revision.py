@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-HEAD = "0014"
+HEAD = "0015"
 """The newest migration. Written here so that a start need not load Alembic to see that all is well."""
 
 

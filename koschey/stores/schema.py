@@ -8,7 +8,13 @@ from flask import current_app
 from sqlalchemy import Engine, inspect, text
 
 from koschey.errors import RequestInvalid, StoreUnavailable
-from koschey.stores import ask_rows, browsing_rows, bulk_rows, sync_rows  # noqa: F401 - tables of the schema
+from koschey.stores import (  # noqa: F401 - tables of the schema
+    ask_rows,
+    browsing_rows,
+    bulk_rows,
+    sync_rows,
+    tally_rows,
+)
 from koschey.stores.database import Database, db
 from koschey.stores.locks import Locks
 from koschey.stores.revision import HEAD

@@ -137,6 +137,14 @@ def may(permission: Permission) -> bool:
         return False
 
 
+def may_everywhere(permission: Permission) -> bool:
+    """Whether the one who asks has a permission for every name in every index."""
+    try:
+        return koschey().access.answer(current_actor(), permission).allowed
+    except Unauthenticated:  # on the page that says so
+        return False
+
+
 def signed_in_name() -> str:
     """Who makes the current request; empty for nobody, or nobody known."""
     try:

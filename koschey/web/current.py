@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from koschey.services.contents import StoredFiles
     from koschey.services.deliberation import Deliberation
     from koschey.services.descriptions import Descriptions
+    from koschey.services.directory import Directory
     from koschey.services.doctor import Doctor
     from koschey.services.explanations import Explanations
     from koschey.services.grants import Grants
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from koschey.services.policies import Policies
     from koschey.services.probe import Probe
     from koschey.services.project_json import ProjectJson
+    from koschey.services.project_lists import ProjectLists
     from koschey.services.project_pages import ProjectPages
     from koschey.services.projects import Projects
     from koschey.services.releases import Releases
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
     from koschey.services.sync_preview import SyncPreview
     from koschey.services.tokens import Tokens
     from koschey.services.uploads import Uploads
+    from koschey.services.upstreams import Upstreams
     from koschey.services.waiting import Waiting
     from koschey.web.hot_path import HotPath  # it imports the views, which import this module
 
@@ -176,6 +179,12 @@ class Koschey:
         return Deliberation(self.database, self.configuration, self.review)
 
     @cached_property
+    def directory(self) -> Directory:
+        from koschey.services.directory import Directory
+
+        return Directory(self.database)
+
+    @cached_property
     def doctor(self) -> Doctor:
         from koschey.services.doctor import Doctor
 
@@ -263,6 +272,12 @@ class Koschey:
                 self.__dict__["descriptions"] = made
         assert made is not None
         return made
+
+    @cached_property
+    def project_lists(self) -> ProjectLists:
+        from koschey.services.project_lists import ProjectLists
+
+        return ProjectLists(self.database, self.search)
 
     @cached_property
     def project_pages(self) -> ProjectPages:
@@ -356,6 +371,12 @@ class Koschey:
         from koschey.services.sync_assembly import make_preview
 
         return make_preview(self)
+
+    @cached_property
+    def upstreams(self) -> Upstreams:
+        from koschey.services.upstreams import Upstreams
+
+        return Upstreams(self.database, self.indexes)
 
     @cached_property
     def waiting(self) -> Waiting:

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from koschey.domain.permissions import Permission
-from koschey.web.access import may
+from koschey.web.access import may, may_everywhere
 
 
 class Place(NamedTuple):
@@ -17,6 +17,8 @@ class Place(NamedTuple):
     path: str
     permission: Permission | None = None
     """What somebody must have, in some index, to see it; None: nothing."""
+    everywhere: bool = False
+    """Whether they must have it for every name in every index."""
 
 
 #: In their order, by group. A page that is not linked from here is linked from one that is.
@@ -28,6 +30,11 @@ PLACES: tuple[Place, ...] = (
     Place("Review", "Overview", "admin/", Permission.AUDIT),
     Place("Review", "Quarantine", "admin/quarantine", Permission.AUDIT),
     Place("Review", "Requests", "admin/requests", Permission.AUDIT),
+    Place("Review", "All projects", "admin/projects", Permission.AUDIT, everywhere=True),
+    Place("Administration", "Indexes and policies", "admin/indexes", Permission.AUDIT, everywhere=True),
+    Place("Administration", "Upstreams", "admin/upstreams", Permission.AUDIT, everywhere=True),
+    Place("Administration", "Access", "admin/access", Permission.INSPECT, everywhere=True),
+    Place("Administration", "Audit", "admin/audit", Permission.AUDIT, everywhere=True),
 )
 
 
@@ -40,9 +47,15 @@ class Shown(NamedTuple):
     """As ``aria-current`` has it: ``page`` for the page itself, ``true`` for one below it, else empty."""
 
 
+def _open(place: Place) -> bool:
+    if place.permission is None:
+        return True
+    return may_everywhere(place.permission) if place.everywhere else may(place.permission)
+
+
 def places(path: str) -> list[tuple[str, list[Shown]]]:
     """The places by group, for whoever asks for the page at ``path``."""
-    open_to = [place for place in PLACES if place.permission is None or may(place.permission)]
+    open_to = [place for place in PLACES if _open(place)]
     above = [p for p in open_to if path == f"/{p.path}" or path.startswith(f"/{p.path}/")]
     nearest = max(above, key=lambda place: len(place.path), default=None)
 

@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
-from koschey.web.admin import bulk, decisions, overview, quarantine, version
+from koschey.web.admin import (
+    access,
+    audit,
+    bulk,
+    decisions,
+    indexes,
+    overview,
+    projects,
+    quarantine,
+    upstreams,
+    version,
+)
 
 #: To be registered with the application.
-BLUEPRINTS = (overview.bp, quarantine.bp, decisions.bp, bulk.bp, version.bp)
+BLUEPRINTS = (
+    overview.bp,
+    quarantine.bp,
+    decisions.bp,
+    bulk.bp,
+    version.bp,
+    upstreams.bp,
+    indexes.bp,
+    access.bp,
+    projects.bp,
+    audit.bp,
+)

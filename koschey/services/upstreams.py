@@ -1,0 +1,135 @@
+"""How upstreams stand, for people: the last look at each, how far it is in step, what is kept of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from koschey.domain.filters import Filters
+from koschey.domain.page import Microseconds
+from koschey.errors import NotFound
+from koschey.services.indexes import Indexes
+from koschey.stores.database import Database, now
+from koschey.stores.models import Project, Source, StorageTally
+from koschey.stores.sync_rows import SyncState
+
+
+class UpstreamStanding(msgspec.Struct, frozen=True, kw_only=True):
+    """An upstream; no secret is in it."""
+
+    name: str
+    url: str
+    indexes: list[str]
+    username: str | None
+    password: bool
+    """Whether one is set."""
+    token: bool
+    ca_file: str | None
+    proxy: str | None
+    internal: bool
+    refresh_seconds: float
+    looked_at: Microseconds | None
+    """The last successful look at any of its pages."""
+    mode: str
+    filters: Filters
+    sync_seconds: float
+    requests_per_second: float | None
+    connections: int
+    in_step_at: Microseconds | None
+    """Begin of the last sync that left nothing undone."""
+    ended_at: Microseconds | None
+    outcome: str | None
+    problem: str | None
+    alarm: str | None
+    paused_until: Microseconds | None
+    """It asked to be left alone for so long."""
+    requests: int
+    unchanged: int
+    bytes: int
+    failures: int
+
+
+class Loss(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes with an upstream that is removed, as last counted."""
+
+    files: int
+    bytes: int
+    stored: int
+    """Of the files, those that are stored here."""
+
+
+class Upstreams:
+    """Answers about upstreams; ``koschey.services.indexes`` changes them."""
+
+    def __init__(self, database: Database, indexes: Indexes) -> None:
+        self._database = database
+        self._indexes = indexes
+
+    def list(self) -> list[UpstreamStanding]:
+        """All of them by name."""
+        described = self._indexes.describe_upstreams()
+        with self._database.reading() as session:
+            rows = {row.name: row for row in session.scalars(select(Source))}
+            states = {row.source_id: row for row in session.scalars(select(SyncState))}
+            return [
+                _standing(values, row, states.get(row.id), _looked_at(session, row.id))
+                for values in described
+                if (row := rows.get(values["name"])) is not None
+            ]
+
+    def get(self, name: str) -> UpstreamStanding:
+        """One of them. Raises: NotFound."""
+        found = next((upstream for upstream in self.list() if upstream.name == name), None)
+        if found is None:
+            raise NotFound("upstream", name)
+        return found
+
+    def loss(self, name: str) -> Loss:
+        """What its removal would lose: counted by the last look at the storage, not now."""
+        counted = (
+            select(StorageTally.state, func.sum(StorageTally.files), func.sum(StorageTally.bytes))
+            .join(Source, Source.id == StorageTally.source_id)
+            .where(Source.name == name)
+            .group_by(StorageTally.state)
+        )
+        with self._database.reading() as session:
+            rows = session.execute(counted).all()
+        return Loss(
+            files=sum(int(files) for _, files, _ in rows),
+            bytes=sum(int(size or 0) for _, _, size in rows),
+            stored=sum(int(files) for state, files, _ in rows if state != "listed"),
+        )
+
+
+def _looked_at(session: Session, source_id: int) -> Microseconds | None:
+    query = select(Project.looked_at).where(Project.source_id == source_id, Project.looked_at.is_not(None))
+    found = session.scalar(query.order_by(Project.looked_at.desc()).limit(1))
+    return found or None  # 0 is a look that was forgotten
+
+
+def _standing(
+    values: dict[str, Any], row: Source, state: SyncState | None, looked_at: Microseconds | None
+) -> UpstreamStanding:
+    paused = None if state is None else state.paused_until
+    return UpstreamStanding(
+        **values,
+        looked_at=looked_at,
+        mode=row.mode,
+        filters=msgspec.json.decode(row.filters, type=Filters),
+        sync_seconds=row.sync_seconds,
+        requests_per_second=row.requests_per_second,
+        connections=row.connections,
+        in_step_at=None if state is None else state.in_step_at,
+        ended_at=None if state is None else state.ended_at,
+        outcome=None if state is None else state.outcome,
+        problem=None if state is None else state.problem,
+        alarm=None if state is None else state.alarm,
+        paused_until=paused if paused is not None and paused > now() else None,
+        requests=0 if state is None else state.requests,
+        unchanged=0 if state is None else state.unchanged,
+        bytes=0 if state is None else state.bytes,
+        failures=0 if state is None else state.failures,
+    )

@@ -1,0 +1,315 @@
+"""``/admin/indexes``: sources in order, policies with the effect of a change, baselines, history."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from flask import Blueprint, Response, request
+
+from koschey.domain.permissions import Permission
+from koschey.domain.policy import Clock, Effect, PolicyRule, specificity
+from koschey.errors import KoscheyError, RequestInvalid
+from koschey.services.audit import AuditEvent, EventFilter
+from koschey.services.configuration import IndexConfig
+from koschey.services.policies import OWN, PolicyChange, checked_pattern
+from koschey.web.access import current_actor, requires
+from koschey.web.admin.forms import asked, given, number, submit
+from koschey.web.current import koschey
+from koschey.web.people import html_page
+
+bp = Blueprint("admin_indexes", __name__)
+
+HOME = "admin/indexes"
+_EVENTS = 10
+#: Seconds that the preview of a policy may count.
+_PREVIEW = 5.0
+
+
+@bp.get("/admin/indexes")
+@requires(Permission.AUDIT, browser=True)
+def indexes() -> Response:
+    """All indexes, and the hosted sources."""
+    return _listed()
+
+
+@bp.post("/admin/indexes")
+@requires(Permission.ADMIN, browser=True)
+def add() -> Response:
+    """Add an index."""
+    name = given("name") or ""
+
+    def act() -> str:
+        days, sources = number("hold_days", "days of hold"), _sources_in_order()
+        if not sources:
+            raise RequestInvalid("an index needs a source: give one a place")
+        koschey().indexes.add_index(name, sources, hold_days=days, actor=_who())
+        return f"Index {name} is added, at /{name}/simple/."
+
+    return submit(act, _listed, f"{HOME}/{name}")
+
+
+@bp.get("/admin/hosted")
+@bp.get("/admin/hosted/<source>/remove")
+@requires(Permission.AUDIT, browser=True)
+def hosted(source: str | None = None) -> Response:
+    """The address of a form that was sent, loaded again."""
+    return _listed()
+
+
+@bp.post("/admin/hosted")
+@requires(Permission.ADMIN, browser=True)
+def add_hosted() -> Response:
+    """Add a hosted source."""
+    name = given("hosted") or ""
+
+    def act() -> str:
+        koschey().hosted.add(name, indexes=request.form.getlist("index"), actor=_who())
+        return f"Hosted source {name} is added."
+
+    return submit(act, _listed, HOME)
+
+
+@bp.post("/admin/hosted/<source>/remove")
+@requires(Permission.ADMIN, browser=True)
+def remove_hosted(source: str) -> Response:
+    """Delete a hosted source that was never used."""
+
+    def act() -> str:
+        koschey().hosted.remove(source, actor=_who())
+        return f"Hosted source {source} is removed."
+
+    return submit(act, _listed, HOME)
+
+
+@bp.get("/admin/indexes/<index>")
+@bp.get("/admin/indexes/<index>/remove")
+@bp.get("/admin/indexes/<index>/baseline")
+@requires(Permission.AUDIT, browser=True)
+def index(index: str) -> Response:
+    """One of them, with its forms for those who may change it."""
+    return _shown(index)
+
+
+@bp.post("/admin/indexes/<index>")
+@requires(Permission.ADMIN, browser=True)
+def edit(index: str) -> Response:
+    """Put its sources into another order."""
+
+    def act() -> str:
+        sources = _sources_in_order()
+        if sources == [source.name for source in koschey().configuration.index(index).sources]:
+            raise RequestInvalid("nothing is changed")
+        koschey().indexes.edit_index(index, sources=sources, hold_days=None, actor=_who())
+        return f"Index {index} has its sources in another order."
+
+    return submit(act, lambda problem, status: _shown(index, problem, status), f"{HOME}/{index}")
+
+
+@bp.post("/admin/indexes/<index>/remove")
+@requires(Permission.ADMIN, browser=True)
+def remove(index: str) -> Response:
+    """Delete it; its sources and their files stay."""
+
+    def act() -> str:
+        koschey().indexes.remove_index(index, actor=_who())
+        return f"Index {index} is removed; its sources and their files stay."
+
+    return submit(act, lambda problem, status: _shown(index, problem, status), HOME)
+
+
+@bp.post("/admin/indexes/<index>/baseline")
+@requires(Permission.ADMIN, browser=True)
+def baseline(index: str) -> Response:
+    """Accept what an upstream has now, or take that back."""
+
+    def act() -> str:
+        reason, decision = given("reason") or "", given("decision")
+        if decision is not None:
+            _baseline_of(index, decision)
+            outcome = koschey().review.revert(decision_id=int(decision), reason=reason, actor=_who())
+        else:
+            source = given("source") or ""
+            outcome = koschey().review.baseline(source=source, index=index, reason=reason, actor=_who())
+        return "; ".join(outcome.notes) or "It is so now."
+
+    return submit(act, lambda problem, status: _shown(index, problem, status), f"{HOME}/{index}")
+
+
+@bp.get("/admin/indexes/<index>/policy")
+@requires(Permission.ADMIN, browser=True)
+def policy(index: str) -> Response:
+    """The form of a rule: an existing one by ``pattern``, or another one."""
+    return _policy(index)
+
+
+@bp.post("/admin/indexes/<index>/policy")
+@requires(Permission.ADMIN, browser=True)
+def set_policy(index: str) -> Response:
+    """Show what the rule would do, and save it when the form says so."""
+    if request.form.get("do") != "save":
+        return _preview(index)
+
+    def act() -> str:
+        change = _change(index)
+        if change.removed:
+            koschey().policies.remove(index, change.pattern, actor=_who(), reason=given("reason"))
+            return f"The rule for {change.pattern} is gone."
+        changed = koschey().policies.set(
+            index,
+            change.pattern,
+            change.hold_days,
+            change.clock,
+            change.checks,
+            actor=_who(),
+            reason=given("reason"),
+        )
+        return f"The rule for {change.pattern} is saved." if changed else "It is so already."
+
+    return submit(act, lambda problem, status: _policy(index, problem, status), f"{HOME}/{index}")
+
+
+def _preview(index: str) -> Response:
+    try:
+        impact = koschey().policies.preview(_change(index), seconds=_PREVIEW)
+    except KoscheyError as error:
+        return _policy(index, error, HTTPStatus.UNPROCESSABLE_ENTITY)
+    return _policy(index, impact=impact)
+
+
+def _change(index: str) -> PolicyChange:
+    """What the form says otherwise than the rule does. Raises: RequestInvalid."""
+    pattern = checked_pattern(given("pattern") or "")
+    if request.form.get("removed") == "1":
+        return PolicyChange(index=index, pattern=pattern, removed=True)
+    config = koschey().configuration.index(index)
+    known = next((rule for rule in config.rules if rule.pattern == pattern), PolicyRule(pattern=pattern))
+    clock = given("clock")
+    checks: dict[str, Effect | None] = {}
+    for check in {*config.checks, *known.checks}:
+        if (effect := given(f"check-{check}")) is None:
+            continue
+        said = None if effect == "inherit" else _effect(effect)
+        if said != known.checks.get(check):
+            checks[check] = said
+    if clock is not None and clock not in set(Clock):
+        raise RequestInvalid("clock: upload-time or first-seen")
+    return PolicyChange(
+        index=index,
+        pattern=pattern,
+        hold_days=number("hold_days", "days of hold"),
+        clock=None if clock is None else Clock(clock),
+        checks=checks,
+    )
+
+
+def _effect(word: str) -> Effect:
+    if word not in set(Effect):
+        raise RequestInvalid("a check is required, reported, off, or as a less specific rule has it")
+    return Effect(word)
+
+
+def _policy(
+    index: str,
+    problem: KoscheyError | None = None,
+    status: int = HTTPStatus.OK,
+    *,
+    impact: object = None,
+) -> Response:
+    config = koschey().configuration.index(index)
+    pattern = given("pattern") or asked("pattern") or ""
+    known = next((rule for rule in config.rules if rule.pattern == pattern), None)
+    return html_page(
+        "admin/policy.html",
+        status=int(status),
+        index=index,
+        pattern=pattern,
+        known=known,
+        removed=request.values.get("removed") == "1",
+        checks=sorted({*config.checks, *(known.checks if known else ())}),
+        defaults=config.checks,
+        form=request.form,
+        problem=problem,
+        impact=impact,
+        own=OWN,
+    )
+
+
+def _listed(problem: KoscheyError | None = None, status: int = HTTPStatus.OK) -> Response:
+    services = koschey()
+    configured = services.configuration.indexes()
+    return html_page(
+        "admin/indexes.html",
+        status=int(status),
+        indexes=configured,
+        hosted=services.hosted.describe(),
+        sources=_all_sources(),
+        problem=problem,
+        form=request.form,
+    )
+
+
+def _shown(name: str, problem: KoscheyError | None = None, status: int = HTTPStatus.OK) -> Response:
+    config = koschey().configuration.index(name)
+    return html_page(
+        "admin/index.html",
+        status=int(status),
+        index=config,
+        rules=sorted(config.rules, key=specificity),
+        sources=_all_sources(),
+        baselines=_baselines(config),
+        problem=problem,
+        events=_history(name),
+    )
+
+
+def _all_sources() -> list[str]:
+    """Names of hosted sources and upstreams, as a form offers them."""
+    services = koschey()
+    hosted = [row["name"] for row in services.hosted.describe()]
+    return [*hosted, *(source.name for source in services.configuration.upstreams())]
+
+
+def _sources_in_order() -> list[str]:
+    """Sources by the places that the form gives them. Raises: RequestInvalid."""
+    placed = []
+    for source in _all_sources():
+        place = given(f"place-{source}")
+        if place is None:
+            continue
+        if not (place.isascii() and place.isdigit() and len(place) < 4):
+            raise RequestInvalid(f"the place of {source}: a number, or nothing to leave it out")
+        placed.append((int(place), source))
+    if len({place for place, _ in placed}) != len(placed):
+        raise RequestInvalid("two sources have the same place")
+    return [source for _, source in sorted(placed)]
+
+
+def _baselines(config: IndexConfig) -> list[tuple[str, object]]:
+    """Name of the source and decision, for each baseline that counts in an index."""
+    names = {source.id: source.name for source in config.sources}
+    return [
+        (names[source], made)
+        for source, decisions in config.baselines.items()
+        if source in names
+        for made in decisions
+    ]
+
+
+def _baseline_of(index: str, decision: str) -> None:
+    """See that a decision is the baseline of just this index. Raises: RequestInvalid."""
+    config = koschey().configuration.index(index)
+    mine = {made.id for decisions in config.baselines.values() for made in decisions if made.index == index}
+    if not decision.isdigit() or int(decision) not in mine:
+        raise RequestInvalid("that baseline is not this index's own; koschey quarantine revert takes it back")
+
+
+def _history(name: str) -> list[AuditEvent]:
+    """What was changed about an index and its rules."""
+    audit = koschey().audit
+    own = audit.page(EventFilter(action="index.*", subject=name), limit=_EVENTS).page.rows
+    rules = audit.page(EventFilter(action="policy.*", index=name), limit=_EVENTS).page.rows
+    return sorted((*own, *rules), key=lambda event: -event.id)[:_EVENTS]
+
+
+def _who() -> str:
+    return current_actor().audit_name

@@ -1,0 +1,274 @@
+"""``/admin/projects``: whose names are, what is said of them, and the life of the company's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+from koschey.domain.names import NormalizedName
+from koschey.domain.page import Microseconds
+from koschey.domain.permissions import Permission
+from koschey.domain.policy import DAY
+from koschey.domain.quarantine import State
+from koschey.errors import KoscheyError, NotFound, RequestInvalid
+from koschey.services.audit import EventFilter
+from koschey.services.project_lists import Which
+from koschey.services.projects import Status, status_of
+from koschey.stores.database import now
+from koschey.web.access import current_actor, requires
+from koschey.web.admin.forms import asked, given, number, submit
+from koschey.web.current import koschey
+from koschey.web.developers.addresses import normalized
+from koschey.web.people import html_page
+
+bp = Blueprint("admin_projects", __name__)
+
+HOME = "admin/projects"
+_EVENTS = 20
+_TABS = {"all": "All", "own": "The company's own", "unusual": "Archived or deprecated"}
+
+
+@bp.get("/admin/projects")
+@requires(Permission.AUDIT, browser=True)
+def projects() -> Response:
+    """Names in order."""
+    tab, prefix = asked("show") or "all", asked("q") or ""
+    if tab not in set(Which):
+        raise RequestInvalid(f"show: one of {', '.join(Which)}")
+    query = {} if tab == Which.ALL else {"show": tab}
+    page = koschey().project_lists.page(Which(tab), prefix=prefix, at=asked("at"))
+    return html_page(
+        "admin/projects.html",
+        part="admin/projects_list.html",
+        page=page,
+        tab=tab,
+        tabs=_TABS,
+        search=prefix,
+        query=query | ({"q": prefix} if prefix else {}),
+    )
+
+
+@bp.get("/admin/trusted")
+@requires(Permission.AUDIT, browser=True)
+def trusted() -> Response:
+    """What people trusted."""
+    page = koschey().project_lists.trusted(at=asked("at"))
+    return html_page("admin/trusted.html", part="admin/trusted_list.html", page=page, tabs=_TABS)
+
+
+@bp.get("/admin/names")
+@bp.get("/admin/names/<verb>")
+@requires(Permission.AUDIT, browser=True)
+def names(verb: str = "") -> Response:
+    """Reservations, claims and mergers."""
+    return _names()
+
+
+@bp.post("/admin/names/reserve")
+@requires(Permission.ADMIN, browser=True)
+def reserve() -> Response:
+    """Make every name that a glob matches the company's own; first what that would do."""
+    return _about_names("reserve")
+
+
+@bp.post("/admin/names/unreserve")
+@requires(Permission.ADMIN, browser=True)
+def unreserve() -> Response:
+    """Take a reservation back."""
+    return _about_names("unreserve")
+
+
+@bp.get("/admin/projects/<name>")
+@bp.get("/admin/projects/<name>/<verb>")
+@requires(Permission.AUDIT, browser=True)
+def project(name: str, verb: str = "") -> Response:
+    """All about one name; a form's address, loaded again, is the same page."""
+    return _project(normalized(name))
+
+
+@bp.post("/admin/projects/<name>/trust")
+@requires(Permission.REVIEW, browser=True)
+def trust(name: str) -> Response:
+    """Let what comes of it skip the hold."""
+
+    def act(project: NormalizedName, reason: str) -> str:
+        index, until = given("index"), _expiry()
+        outcome = koschey().review.trust(project, index=index, reason=reason, actor=_who(), expires_at=until)
+        return "; ".join([f"{project} is trusted.", *outcome.notes])
+
+    return _change(name, act)
+
+
+@bp.post("/admin/projects/<name>/untrust")
+@requires(Permission.REVIEW, browser=True)
+def untrust(name: str) -> Response:
+    """Take every trust in it back."""
+
+    def act(project: NormalizedName, reason: str) -> str:
+        koschey().review.untrust(project, reason=reason, actor=_who())
+        return f"{project} is trusted no more."
+
+    return _change(name, act)
+
+
+@bp.post("/admin/projects/<name>/<verb>")
+@requires(Permission.ADMIN, browser=True)
+def change(name: str, verb: str) -> Response:
+    """Say whose the name is, or do something with the company's own project."""
+    verbs: dict[str, Callable[[NormalizedName, str], str]] = {
+        "claim": _claim,
+        "unclaim": _unclaim,
+        "merge": _merge,
+        "unmerge": _unmerge,
+        "status": _set_status,
+        "yank": _own("yank"),
+        "unyank": _own("unyank"),
+        "delete": _own("delete"),
+        "restore": _own("restore"),
+    }
+    if verb not in verbs:
+        raise NotFound("form", verb)
+    return _change(name, verbs[verb])
+
+
+def _claim(name: NormalizedName, reason: str) -> str:
+    outcome = koschey().names.claim(name, index=given("index"), reason=reason, actor=_who())
+    return "; ".join([f"{name} is the company's own now.", *outcome.notes])
+
+
+def _unclaim(name: NormalizedName, reason: str) -> str:
+    koschey().names.unclaim(name, index=given("index"), reason=reason, actor=_who())
+    return f"The claim of {name} is taken back."
+
+
+def _merge(name: NormalizedName, reason: str) -> str:
+    outcome = koschey().names.merge(name, reason=reason, actor=_who())
+    return "; ".join([f"{name} shows the upstream's files as well.", *outcome.notes])
+
+
+def _unmerge(name: NormalizedName, reason: str) -> str:
+    koschey().names.unmerge(name, reason=reason, actor=_who())
+    return f"{name} shows the company's own files only."
+
+
+def _set_status(name: NormalizedName, reason: str) -> str:
+    status = status_of(given("status") or "")
+    koschey().projects.set_status(name, status, source=given("source"), reason=reason, actor=_who())
+    return f"{name} is {status} now."
+
+
+def _own(verb: str) -> Callable[[NormalizedName, str], str]:
+    """A verb about files, a version or all of a hosted project."""
+
+    def act(name: NormalizedName, reason: str) -> str:
+        version, filename = given("version"), given("filename")
+        if verb == "delete" and version is None and filename is None and given("whole") != "1":
+            raise RequestInvalid("say which version, or tick that the whole project is meant")
+        do: Any = getattr(koschey().projects, verb)
+        do(name, version, filename, source=given("source"), reason=reason, actor=_who())
+        done = {"yank": "yanked", "unyank": "yanked no more", "delete": "deleted", "restore": "restored"}
+        return f"{filename or ' '.join(filter(None, (name, version)))}: {done[verb]}."
+
+    return act
+
+
+def _change(name: str, act: Callable[[NormalizedName, str], str]) -> Response:
+    project = normalized(name)
+    return submit(
+        lambda: act(project, given("reason") or ""),
+        lambda problem, status: _project(project, problem, status),
+        f"{HOME}/{project}",
+    )
+
+
+def _about_names(verb: str) -> Response:
+    """Preview first; the form that is then shown saves."""
+    pattern, index, reason = given("pattern") or "", given("index"), given("reason") or ""
+    do: Any = getattr(koschey().names, verb)
+    if request.form.get("do") != "save":
+        try:
+            outcome = do(pattern, index=index, reason=reason, actor=_who(), preview=True)
+        except KoscheyError as error:
+            return _names(error, HTTPStatus.UNPROCESSABLE_ENTITY)
+        return _names(outcome=outcome, verb=verb)
+
+    def act() -> str:
+        outcome = do(pattern, index=index, reason=reason, actor=_who())
+        words = "reserved" if verb == "reserve" else "reserved no more"
+        return "; ".join([f"{outcome.pattern} is {words}.", *outcome.notes])
+
+    return submit(act, lambda problem, status: _names(problem, status), "admin/names")
+
+
+def _expiry() -> Microseconds | None:
+    days = number("days", "days")
+    if days is None:
+        return None
+    if not 0 < days <= 36_500:
+        raise RequestInvalid("days: more than 0, or nothing for ever")
+    return now() + round(days * DAY)
+
+
+def _names(
+    problem: KoscheyError | None = None,
+    status: int = HTTPStatus.OK,
+    *,
+    outcome: object = None,
+    verb: str = "reserve",
+) -> Response:
+    return html_page(
+        "admin/names.html",
+        status=int(status),
+        rules=koschey().names.rules(),
+        indexes=_indexes(),
+        outcome=outcome,
+        verb=verb,
+        form=request.form,
+        problem=problem,
+        tabs=_TABS,
+    )
+
+
+def _project(
+    name: NormalizedName, problem: KoscheyError | None = None, status: int = HTTPStatus.OK
+) -> Response:
+    services = koschey()
+    try:
+        about = services.own_projects.about(name)
+    except NotFound:
+        if problem is None:
+            raise
+        about = {"rules": [], "indexes": [], "hosted": []}
+    latest = {row["index"]: _latest(row["index"], name) for row in about["indexes"] if row["sources"]}
+    found = services.audit.page(EventFilter(project=name), limit=_EVENTS)
+    return html_page(
+        "admin/project.html",
+        status=int(status),
+        name=name,
+        about=about,
+        known=services.project_lists.project(name),
+        held=services.project_lists.held_by_index(name),
+        clients=services.project_lists.clients(name),
+        latest=latest,
+        indexes=_indexes(),
+        statuses=list(Status),
+        problem=problem,
+        events=found.page.rows,
+    )
+
+
+def _latest(index: str, name: NormalizedName) -> str | None:
+    """The newest version that is visible in an index."""
+    why = koschey().explanations.project(index, name)
+    return next((version.version for version in why.versions if version.state is State.VISIBLE), None)
+
+
+def _indexes() -> list[str]:
+    return [index.name for index in koschey().configuration.indexes()]
+
+
+def _who() -> str:
+    return current_actor().audit_name
