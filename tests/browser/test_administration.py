@@ -340,7 +340,7 @@ def test_the_audit_is_filtered_and_taken_away(ada: Visitor, site: Site) -> None:
     site.services.review.trust(LONG, reason=f"=cmd {ATTACK}", actor="user:ada")
     page = ada.go("/admin/audit")
     page.get_by_label("Action", exact=True).fill("decision.*")
-    page.get_by_label("Project", exact=True).fill("Sample")
+    page.get_by_label("Project", exact=True).fill(LONG.upper())
     page.get_by_role("button", name="Show").click()
     page.wait_for_url("**/admin/audit?**")
     rows = page.get_by_role("region", name="Events").get_by_role("row").all_inner_texts()[1:]
