@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -121,6 +122,13 @@ def unlucky(
 ) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("unlucky")
     with running.koschey(folder, upstream.simple_url, _EAGER | dict(backend())) as process:
+        yield process
+
+
+@pytest.fixture
+def alone(backend: Settings, upstream: FakeUpstream, tmp_path: Path) -> Iterator[Running]:
+    """As ``unlucky``, and of one test: for an upstream that asks to be left alone, which it then is."""
+    with running.koschey(tmp_path, upstream.simple_url, _EAGER | dict(backend())) as process:
         yield process
 
 

@@ -250,12 +250,12 @@ def test_encoded_and_plain_characters_reach_the_same_bytes(
 
 
 def test_an_upstream_that_asks_for_patience_is_passed_on_as_such(
-    koschey: Running, upstream: FakeUpstream, project: Project
+    alone: Running, upstream: FakeUpstream, project: Project
 ) -> None:
     project.release("1.0")
     upstream.fail(project.name, status=429, retry_after=120)
 
-    answer = ask_page(koschey, project.name)
+    answer = ask_page(alone, project.name)
 
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "120"

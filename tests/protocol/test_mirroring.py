@@ -69,8 +69,7 @@ def test_conditional_requests_are_constant_in_what_they_accept(
 FAILURES: dict[str, dict[str, Any]] = {
     "down": {"down": True},
     "500": {"status": 500},
-    "503": {"status": 503, "retry_after": 3600},
-    "429": {"status": 429, "retry_after": 3600},
+    "503": {"status": 503},
     "silent": {"delay": 6.0},
     "cut": {"cut": 20},
     "403": {"status": 403},
@@ -83,15 +82,28 @@ FAILURES: dict[str, dict[str, Any]] = {
 def test_a_failing_upstream_leaves_everything_that_was_stored(
     unlucky: Running, upstream: FakeUpstream, project: Project, fault: dict[str, Any]
 ) -> None:
+    _keeps_what_was_stored(unlucky, upstream, project, fault)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_an_upstream_that_asks_to_be_left_alone_leaves_everything_that_was_stored(
+    alone: Running, upstream: FakeUpstream, project: Project, status: int
+) -> None:
+    _keeps_what_was_stored(alone, upstream, project, {"status": status, "retry_after": 3600})
+
+
+def _keeps_what_was_stored(
+    koschey: Running, upstream: FakeUpstream, project: Project, fault: dict[str, Any]
+) -> None:
     wheel = project.release("1.0")
-    url = file_url(unlucky, wheel)
+    url = file_url(koschey, wheel)
     for stored in (url, url + ".metadata"):
         download(stored)
-    listed = filenames(unlucky, project.name)
+    listed = filenames(koschey, project.name)
     for target in (project.name, wheel.filename, wheel.filename + ".metadata"):
         upstream.fail(target, **fault)
 
-    assert filenames(unlucky, project.name) == listed
+    assert filenames(koschey, project.name) == listed
     assert download(url).content == wheel.content
     assert download(url + ".metadata").content == wheel.metadata
 
