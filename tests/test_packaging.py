@@ -86,7 +86,7 @@ def serving(command: Sequence[str], folder: Path, cwd: Path, port: int) -> Itera
             process = subprocess.Popen(command, cwd=cwd, env=environment, stdout=log, stderr=log)
         try:
             url = f"http://127.0.0.1:{port}"
-            running.eventually(lambda: _is_ready(process, url, folder / "log"), seconds=40)
+            running.eventually(lambda: _is_ready(process, url, folder / "log"), running.START_SECONDS)
             yield url
         finally:
             process.terminate()
@@ -103,12 +103,12 @@ def _is_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> bool:
 
 def assert_serves(url: str) -> None:
     """The front page with its style, and a page and a file of the upstream."""
-    assert "Koschey" in requests.get(url, timeout=10).text
-    assert requests.get(url + "/static/koschey.css", timeout=10).status_code == 200
-    page = requests.get(url + "/simple/sample/", timeout=10).text
+    assert "Koschey" in requests.get(url, timeout=60).text
+    assert requests.get(url + "/static/koschey.css", timeout=60).status_code == 200
+    page = requests.get(url + "/simple/sample/", timeout=60).text
     link = re.search(r'href="([^"#]+)', page)
     assert link is not None
-    file = requests.get(requests.compat.urljoin(url + "/simple/sample/", link[1]), timeout=10)
+    file = requests.get(requests.compat.urljoin(url + "/simple/sample/", link[1]), timeout=60)
     assert file.content.startswith(b"PK")
 
 

@@ -80,6 +80,7 @@ def shell(command: str, cwd: Path, environ: Mapping[str, str]) -> Iterator[subpr
             process.wait(running.STOP_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
             raise
 
 
@@ -250,9 +251,9 @@ def test_nginx_as_configured_there_sends_the_files(text: str, upstream: FakeUpst
             url = f"http://127.0.0.1:{port}"
             wait_until_ready(url)
             accept = {"Accept": "application/vnd.pypi.simple.v1+json", "X-Forwarded-Prefix": "/evil"}
-            (file,) = requests.get(f"{url}/simple/flask/", headers=accept, timeout=10).json()["files"]
+            (file,) = requests.get(f"{url}/simple/flask/", headers=accept, timeout=60).json()["files"]
             assert file["url"].startswith(f"{url}/packages/")
             for _ in range(2):  # the first one is Koschey's, which fetches it; the second one nginx's
-                answer = requests.get(file["url"], timeout=10)
+                answer = requests.get(file["url"], timeout=60)
                 assert answer.content == upstream.project("flask").files[file["filename"]].content
             assert answer.headers["Server"].startswith("nginx")

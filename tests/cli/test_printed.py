@@ -12,7 +12,7 @@ from koschey.domain.explanation import sentence
 from koschey.domain.policy import DAY, Policy
 from koschey.domain.quarantine import decide
 from koschey.domain.why import Explanation
-from koschey.services.cases import _FileRow
+from koschey.services.cases import FileRow
 
 CHECKS = "archive=fail dependencies=error name=error record=fail"
 ANSWERS = {
@@ -26,8 +26,8 @@ ANSWERS = {
 def explained(**facts: object) -> Explanation:
     """Of a release whose one file failed two checks; two more could not be done."""
     policy = Policy(hold=7 * DAY, required=frozenset(ANSWERS))
-    values = dict.fromkeys(_FileRow._fields) | {"id": 1, "filename": "acme-1.0.tar.gz", "first_seen": DAY}
-    file = _FileRow(**values | {"version": "1.0", "checks": CHECKS})
+    values = dict.fromkeys(FileRow._fields) | {"id": 1, "filename": "acme-1.0.tar.gz", "first_seen": DAY}
+    file = FileRow(**values | {"version": "1.0", "checks": CHECKS})
     verdict = decide(file, policy, file.checks, decisions=NONE, now=DAY)
     words = sentence(verdict, policy, DAY)
     version = version_words(

@@ -85,6 +85,7 @@ def test_credentials_do_not_follow_an_upstream_to_another_host(koschey: CommandL
 
 def test_the_settings_are_shown_with_their_secrets_masked(tmp_path: Path) -> None:
     secrets = {f"KOSCHEY_{name.upper()}": CANARY for name, *_, secret in described() if secret}
+    secrets["KOSCHEY_DATABASE_URL"] = f"postgresql://{CANARY}@127.0.0.1/koschey"  # others are refused
     koschey = CommandLine(tmp_path / "data", **secrets, KOSCHEY_QUARANTINE_DAYS="3")
     shown = {row["variable"]: row["value"] for row in koschey.listed("config", "show")}
     assert len(shown) == len(described())

@@ -65,7 +65,7 @@ class Room:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
+            timeout=170,
             check=False,
         )
         assert (done.returncode == 0) == succeeds, done.stdout

@@ -152,6 +152,7 @@ def test_a_blocked_name_does_not_fall_through_to_a_second_index(
         room.run(*both, "elsewhere")
 
 
+@pytest.mark.timeout(600)  # nine runs of real tools
 def test_everything_installs_again_after_the_outside_is_gone(tmp_path: Path, new_room: NewRoom) -> None:
     with FakeUpstream() as upstream:
         publish_set(upstream)

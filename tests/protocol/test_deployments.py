@@ -176,7 +176,7 @@ def nginx(upstream: FakeUpstream, tmp_path_factory: pytest.TempPathFactory) -> I
 def _answers(url: str) -> bool:
     try:
         return requests.get(url + "/healthz", timeout=5).status_code == 200
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
 
 

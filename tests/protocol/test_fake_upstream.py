@@ -24,7 +24,7 @@ def upstream() -> Iterator[FakeUpstream]:
 
 def page(upstream: FakeUpstream, name: str, **headers: str) -> requests.Response:
     wanted = {"Accept": JSON} | {key.replace("_", "-"): value for key, value in headers.items()}
-    return requests.get(f"{upstream.simple_url}{name}/", headers=wanted, timeout=10)
+    return requests.get(f"{upstream.simple_url}{name}/", headers=wanted, timeout=60)
 
 
 def test_a_release_is_listed_and_served_with_its_metadata(upstream: FakeUpstream) -> None:
@@ -40,9 +40,9 @@ def test_a_release_is_listed_and_served_with_its_metadata(upstream: FakeUpstream
     assert re.search(
         r"/packages/[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60}/foo_bar-1.0-py3-none-any.whl$", entry["url"]
     )
-    content = requests.get(entry["url"], timeout=10).content
+    content = requests.get(entry["url"], timeout=60).content
     assert hashlib.sha256(content).hexdigest() == entry["hashes"]["sha256"]
-    metadata = requests.get(entry["url"] + ".metadata", timeout=10).content
+    metadata = requests.get(entry["url"] + ".metadata", timeout=60).content
     assert b"Requires-Dist: other" in metadata
     assert entry["core-metadata"] == {"sha256": hashlib.sha256(metadata).hexdigest()}
     assert upstream.count("foo-bar") == upstream.count(wheel.filename) == 1
@@ -83,7 +83,7 @@ def test_scripted_statuses(upstream: FakeUpstream, fault: dict[str, Any], status
     upstream.project("foo").release("1.0")
     upstream.fail("foo", **fault)
 
-    answer = requests.get(upstream.simple_url + "foo/", allow_redirects=False, timeout=10)
+    answer = requests.get(upstream.simple_url + "foo/", allow_redirects=False, timeout=60)
 
     assert answer.status_code == status
     assert answer.headers.get("Retry-After") == ("7" if status == 503 else None)
@@ -110,7 +110,7 @@ def test_slow_bytes_take_their_time(upstream: FakeUpstream) -> None:
     upstream.fail(wheel.filename, bytes_per_second=len(wheel.content) * 2)
     began = time.monotonic()
 
-    assert requests.get(wheel.url, timeout=10).content == wheel.content
+    assert requests.get(wheel.url, timeout=60).content == wheel.content
     assert time.monotonic() - began > 0.4
 
 
@@ -137,7 +137,7 @@ def test_a_page_can_lie_and_freeze(upstream: FakeUpstream) -> None:
 def test_a_transfer_can_be_resumed(upstream: FakeUpstream) -> None:
     wheel = upstream.project("foo").release("1.0")
 
-    rest = requests.get(wheel.url, headers={"Range": "bytes=10-"}, timeout=10)
+    rest = requests.get(wheel.url, headers={"Range": "bytes=10-"}, timeout=60)
 
     assert rest.status_code == 206
     assert rest.content == wheel.content[10:]
@@ -146,10 +146,10 @@ def test_a_transfer_can_be_resumed(upstream: FakeUpstream) -> None:
 def test_stopped_it_refuses_and_started_again_it_is_the_same(upstream: FakeUpstream) -> None:
     upstream.project("foo").release("1.0")
     with requests.Session() as session:
-        session.get(upstream.simple_url + "foo/", timeout=10)
+        session.get(upstream.simple_url + "foo/", timeout=60)
         upstream.stop()
         with pytest.raises(requests.ConnectionError):
-            session.get(upstream.simple_url + "foo/", timeout=10)
+            session.get(upstream.simple_url + "foo/", timeout=60)
     upstream.start_again()
     assert page(upstream, "foo").status_code == 200
 
@@ -159,4 +159,4 @@ def test_files_may_live_on_another_host() -> None:
         wheel = upstream.project("foo").release("1.0")
 
         assert wheel.url.startswith("http://127.0.0.2:")
-        assert requests.get(wheel.url, timeout=10).content == wheel.content
+        assert requests.get(wheel.url, timeout=60).content == wheel.content

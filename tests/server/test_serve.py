@@ -56,7 +56,7 @@ def refused(*arguments: str, **more: str) -> str:
         env=environ(**more),
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
     )
     assert done.returncode == 1
     assert done.stdout == ""

@@ -170,7 +170,7 @@ def test_a_worker_that_cannot_start_ends_the_service(tmp_path: Path) -> None:
         "bound = listener.listen('127.0.0.1:0')\n"
         "sys.exit(supervisor.run(factory, bound, workers=2, threads=1, on_ready=print))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=20)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert "ImportError: no such application" in done.stderr
     assert done.stdout == ""
