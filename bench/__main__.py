@@ -17,7 +17,20 @@ from types import FrameType
 
 import msgspec
 
-from bench import cold, installs, lifetime, load, mirror, nginx, quarantine, roots, synthetic, uploads, warm
+from bench import (
+    cold,
+    installs,
+    lifetime,
+    load,
+    mirror,
+    nginx,
+    panel,
+    quarantine,
+    roots,
+    synthetic,
+    uploads,
+    warm,
+)
 from bench.ground import Effort, Ground
 from bench.processes import BenchError
 from bench.report import Row, table
@@ -40,6 +53,7 @@ MEASURES: dict[str, Callable[[Ground], Iterator[Row]]] = {
     "first-huge-page": cold.first_huge_page,
     "verdicts": quarantine.verdicts,
     "queue": quarantine.queue,
+    "panel": panel.panel,
     "root": roots.root_list,
     "uploads": uploads.small_uploads,
     "large-upload": uploads.large_upload,

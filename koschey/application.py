@@ -37,6 +37,7 @@ from koschey.services.flights import Flights
 from koschey.services.gate import Gate
 from koschey.services.health import Health
 from koschey.services.holds import Holds
+from koschey.services.hourly import DOWNLOAD, FETCHED, Hourly, Rollup
 from koschey.services.identities import Identities
 from koschey.services.indexes import Indexes
 from koschey.services.instance import SECRET_KEY, instance_value
@@ -253,6 +254,7 @@ def _purge(database: Database, configuration: Configuration, holds: Holds, days:
 
 def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
     database = Database(engine)
+    hourly = Hourly(database)
     indexes = Indexes(database)
     if indexes.is_new():
         with locks.hold("bootstrap", 30.0):  # the first start may be that of several processes
@@ -295,6 +297,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         lambda: queue.submit("derive_work"),
         page_deadline=settings.page_deadline,
         negative_names=settings.negative_names,
+        note=hourly.add,
     )
     admission = Admission(
         lookup,
@@ -303,7 +306,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         negative_seconds=settings.negative_seconds,
         deadline=settings.page_deadline,
     )
-    page_cache = PageCache(settings.page_cache_bytes)
+    page_cache = PageCache(settings.page_cache_bytes, hourly.add)
     catalog = Catalog(
         lookup,
         configuration,
@@ -314,6 +317,11 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         lambda source_id, name: queue.submit("refresh_page", source_id, name),
     )
     lull = Lull(lambda file_id: queue.submit("check_file", file_id))
+
+    def fetched(file_id: int) -> None:
+        hourly.add(FETCHED)
+        lull.add(file_id)
+
     downloads = Downloads(
         database,
         lookup,
@@ -321,7 +329,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         store,
         locks,
         DownloadLimits(settings.file_deadline, settings.max_file_bytes, settings.upstream_retries),
-        lull.add,
+        fetched,
     )
     files_service = Files(
         database,
@@ -343,10 +351,11 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
     )
     settling = Settling(database, configuration, holds)
     sweeps = Sweeps(database, locks, holds, settling, catalog, queue.submit)
-    usage = Usage(database, configuration)
+    usage = Usage(database, configuration, on_written=lambda number: hourly.add(DOWNLOAD, number))
     roots = RootBuilder(database, configuration, locks)
     root_files = RootFiles(database, settings.data_dir / "cache" / "roots")
     tallies = Tallies(database, locks)
+    rollup = Rollup(database, tallies, locks)
     rules = Rules(settings.storage_unused_days, settings.storage_max_bytes)
     eviction = Eviction(database, locks, orphans, tallies, catalog, rules)
     secret_key = settings.secret_key or instance_value(database, SECRET_KEY)
@@ -354,6 +363,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
     tasks.update(
         jobs.make_tasks(catalog, checking, sweeps, usage, roots, attempts, store, settings.file_deadline)
         | jobs.storage_tasks(orphans, tallies, eviction)
+        | {"count_hourly": rollup.run}
         | {"sweep_deleted": lambda: _purge(database, configuration, holds, settings.deleted_days)}
     )
     health_checks = {
@@ -423,6 +433,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         schedule=schedule,
         lull=lull,
         usage=usage,
+        hourly=hourly,
         hot_path=hot_path if settings.hot_path else None,
     )
     tasks["sync_due"] = lambda: submit_due(database, queue.submit)

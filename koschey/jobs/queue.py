@@ -12,6 +12,8 @@ from typing import Protocol
 import structlog
 
 from koschey.errors import KoscheyError, StoreUnavailable
+from koschey.jobs.schedule_entry import Periodic
+from koschey.jobs.standing import LaneStanding, QueueStanding, TaskStanding
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -28,6 +30,9 @@ class Queue(Protocol):
 
     def check(self) -> None:
         """Prove that jobs can be taken. Raises: StoreUnavailable."""
+
+    def standing(self, periodic: Sequence[Periodic]) -> QueueStanding:
+        """How it stands, for people, beside what is done from time to time. Raises: StoreUnavailable."""
 
     def close(self) -> None:
         """Take nothing more, and leave what waits."""
@@ -78,6 +83,16 @@ class ThreadQueue:
         if any(threads.full for threads in self._lanes):
             raise StoreUnavailable("queue", "it is full")
 
+    def standing(self, periodic: Sequence[Periodic]) -> QueueStanding:
+        """How its lanes stand; what is done from time to time is nobody's record here."""
+        names = [", ".join(sorted(lane.tasks)) or "everything else" for lane in self._plan]
+        lanes = zip(names, self._lanes, strict=True)
+        return QueueStanding(
+            shared=False,
+            lanes=tuple(LaneStanding(name, threads.waiting) for name, threads in lanes),
+            periodic=tuple(TaskStanding(entry.task, entry.seconds) for entry in periodic),
+        )
+
     def close(self) -> None:
         """See ``Queue``. A job that runs may lose what it works with; it is derived again."""
         self._closing = True
@@ -110,6 +125,10 @@ class _Threads:
         self._guard = threading.Lock()
         self._started = False
         self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        return self._waiting.qsize()
 
     @property
     def full(self) -> bool:

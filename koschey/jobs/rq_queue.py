@@ -10,14 +10,17 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from koschey.errors import StoreUnavailable
 from koschey.jobs.queue import Argument, Job, Queue
+from koschey.jobs.schedule_entry import Periodic
+from koschey.jobs.standing import LaneStanding, QueueStanding, TaskStanding, WorkerStanding
 
 if TYPE_CHECKING:
     import redis
@@ -126,6 +129,29 @@ class RqQueue:
             raise StoreUnavailable("queue", f"Redis does not answer: {type(error).__name__}") from error
         self._local.check()
 
+    def standing(self, periodic: Sequence[Periodic]) -> QueueStanding:
+        """How the queues of all machines stand, and who works on them. Raises: StoreUnavailable."""
+        import redis
+        import rq
+
+        try:
+            lanes = []
+            for name in (SWEEPS, FILES):
+                jobs = self.rq(name)
+                lanes.append(LaneStanding(name, jobs.count, jobs.failed_job_registry.count))
+            workers = [
+                WorkerStanding(
+                    name=worker.name,
+                    doing=worker.get_current_job_id() or "waits",
+                    seen_at=_microseconds(worker.last_heartbeat),
+                )
+                for worker in rq.Worker.all(connection=self.client)
+            ]
+            tasks = [TaskStanding(p.task, p.seconds, _at(self.ran_at(p.task))) for p in periodic]
+        except redis.RedisError as error:
+            raise StoreUnavailable("queue", f"Redis does not answer: {type(error).__name__}") from error
+        return QueueStanding(shared=True, lanes=tuple(lanes), workers=tuple(workers), periodic=tuple(tasks))
+
     def close(self) -> None:
         """See ``Queue``: what was submitted is still handed over, if Redis takes it at once."""
         self.drain(2.0)
@@ -208,6 +234,18 @@ class RqQueue:
         if time.monotonic() - self._said >= _QUIET_SECONDS:
             self._said = time.monotonic()
             log.warning("job.dropped", jobs=jobs, problem=problem)
+
+
+def _at(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1_000_000)
+
+
+def _microseconds(moment: Any) -> int | None:
+    """A time of RQ, which is UTC, said or not."""
+    if moment is None:
+        return None
+    seconds: float = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
+    return round(seconds * 1_000_000)
 
 
 def job_name(terms: Terms, task: str, arguments: tuple[Argument, ...], at: float) -> str:

@@ -26,7 +26,8 @@ from rq.worker import BaseWorker
 
 from koschey.errors import KoscheyError
 from koschey.jobs.rq_queue import FILES, SWEEPS, RqQueue
-from koschey.jobs.schedule import LOCK, TAKE_OVER_SECONDS, Periodic
+from koschey.jobs.schedule import LOCK, TAKE_OVER_SECONDS
+from koschey.jobs.schedule_entry import Periodic
 from koschey.stores.locks import Locks
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

@@ -6,12 +6,12 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import structlog
 
 from koschey.errors import KoscheyError
 from koschey.jobs.queue import Queue
+from koschey.jobs.schedule_entry import Periodic
 from koschey.stores.locks import Locks
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -20,18 +20,6 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 LOCK = "schedule"
 #: Seconds until another process takes over from one that died, at the most.
 TAKE_OVER_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Periodic:
-    """A task without arguments and the seconds between two runs.
-
-    ``first``: seconds from the start to the first run; None: one whole period.
-    """
-
-    task: str
-    seconds: float
-    first: float | None = None
 
 
 class Schedule:
@@ -47,6 +35,11 @@ class Schedule:
         self._periodic = periodic
         self._lock = lock
         self._stopped = threading.Event()
+
+    @property
+    def periodic(self) -> Sequence[Periodic]:
+        """What this process submits while it leads."""
+        return self._periodic
 
     def start(self) -> None:
         """Begin, in this process and in each that is forked from it."""

@@ -8,9 +8,10 @@ import structlog
 from sqlalchemy import delete, select
 
 from koschey.domain.names import NormalizedName
-from koschey.errors import NameOwned, UpstreamInvalid
+from koschey.errors import NameOwned, UpstreamError, UpstreamInvalid
 from koschey.services.configuration import Configuration, SourceConfig
 from koschey.services.flights import Flights
+from koschey.services.hourly import ASKED, FAILED, UNCHANGED
 from koschey.services.looks import Seen, record
 from koschey.services.recording import Look
 from koschey.services.writes import NewFiles
@@ -37,8 +38,13 @@ class Mirror:
         *,
         page_deadline: float,
         negative_names: int,
+        note: Callable[[str], None] | None = None,
     ) -> None:
-        """``work_came`` is told after each look that found files to be stored and checked."""
+        """``work_came`` is told after each look that found files to be stored and checked.
+
+        ``note`` is told what came of each request, in a word of ``koschey.services.hourly``.
+        """
+        self._note = note or _silent
         self._database = database
         self._lookup = lookup
         self._client = client
@@ -76,7 +82,12 @@ class Mirror:
         assert source.endpoint is not None
         etag = known.etag if known is not None and known.state == ProjectState.PRESENT else None
         started = now()
-        outcome = self._client.project_page(source.endpoint, name, etag=etag, deadline=deadline)
+        try:
+            outcome = self._client.project_page(source.endpoint, name, etag=etag, deadline=deadline)
+        except UpstreamError:
+            self._note(FAILED)
+            raise
+        self._note(ASKED if isinstance(outcome, (PageFetched, PageMissing)) else UNCHANGED)
         if isinstance(outcome, PageFetched):
             self._refuse_stale(source, name, known, outcome.page.serial)
         with self._database.transaction() as tx:
@@ -126,3 +137,7 @@ class Mirror:
         absent = select(Project.id).where(Project.state == ProjectState.ABSENT)
         surplus = absent.order_by(Project.looked_at.desc()).offset(self._negative_names)
         tx.session.execute(delete(Project).where(Project.id.in_(surplus)))
+
+
+def _silent(_: str) -> None:
+    """Nobody counts."""

@@ -51,10 +51,15 @@ def ready(
     return ReadyPage(content_type, encoding, f'"{digest.hexdigest()}"', serial, body, until)
 
 
+#: What is noted of the pages that are asked for.
+PAGE_READY, PAGE_MADE = "page.ready", "page.made"
+
+
 class PageCache:
     """Ready pages by key, least recently used out first, within a bound of bytes."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, note: Callable[[str], None] | None = None) -> None:
+        self._note = note
         self._max_bytes = max_bytes
         self._bytes = 0
         self._pages: OrderedDict[Hashable, ReadyPage] = OrderedDict()
@@ -67,6 +72,8 @@ class PageCache:
         if page is not None and page.until is not None and page.until <= time.time_ns() // 1000:
             return None
         if page is not None:
+            if self._note is not None:
+                self._note(PAGE_READY)
             try:
                 self._pages.move_to_end(key)
             except KeyError:  # dropped by another thread between the two lines; the page is still right
@@ -85,6 +92,8 @@ class PageCache:
                 page = self.get(key)
                 if page is None:
                     page = make()
+                    if self._note is not None:
+                        self._note(PAGE_MADE)
                     self._put(key, page)
                 return page
         finally:

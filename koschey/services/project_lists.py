@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Select, func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from koschey.domain.decisions import Kind
 from koschey.domain.names import NormalizedName
@@ -110,17 +110,15 @@ class ProjectLists:
 
     def trusted(self, *, at: str | None = None, limit: int = PAGE) -> Page[Trusted]:
         """What people trusted, the newest first, in force or not. Raises: RequestInvalid."""
-        reverting = aliased(DecisionRow)
-        taken_back = (
-            select(reverting.id)
-            .where(reverting.name == DecisionRow.name, reverting.reverts == DecisionRow.id)
-            .exists()
-        )
-        query: Any = select(DecisionRow, taken_back.label("taken_back")).where(DecisionRow.kind == Kind.TRUST)
+        query = select(DecisionRow).where(DecisionRow.kind == Kind.TRUST)
         seen_at = now()
         with self._database.reading() as session:
             page: Page[Any] = _TRUSTED.page(session, query, at=at, limit=limit)
-            return page.of(lambda row: _trust(row[0], row[1], seen_at))
+            taken_back = select(DecisionRow.reverts).where(
+                DecisionRow.name.in_({row[0].name for row in page.rows}), DecisionRow.kind == Kind.REVERT
+            )
+            reverted = set(session.scalars(taken_back))
+            return page.of(lambda row: _trust(row[0], seen_at, taken_back=row[0].id in reverted))
 
     def held_by_index(self, name: NormalizedName) -> dict[str, int]:
         """How many of its files are not visible, by name of the index."""
@@ -209,7 +207,7 @@ def _listed(session: Session, names: Sequence[str]) -> list[ListedProject]:
     ]
 
 
-def _trust(row: DecisionRow, taken_back: Any, at: Microseconds) -> Trusted:
+def _trust(row: DecisionRow, at: Microseconds, *, taken_back: bool) -> Trusted:
     expired = row.expires_at is not None and row.expires_at <= at
     return Trusted(
         id=row.id,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import os
 import threading
 import time
 
@@ -12,6 +10,7 @@ from sqlalchemy import text
 
 from koschey.domain.page import Microseconds
 from koschey.errors import KoscheyError
+from koschey.services.batching import BatchWriter
 from koschey.stores.database import Database
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -28,31 +27,17 @@ class TokenUses:
 
     def __init__(self, database: Database, *, flush_seconds: float = _FLUSH_SECONDS) -> None:
         self._database = database
-        self._flush_seconds = flush_seconds
-        self._closed = False
-        self._renew()
-        os.register_at_fork(after_in_child=self._renew)
+        self._writer = BatchWriter("token-uses", self.flush, self._empty, seconds=flush_seconds)
 
-    def _renew(self) -> None:
-        """Empty and without a thread: a forked child must not write what its parent noted."""
+    def _empty(self) -> None:
         self._used: dict[int, Microseconds] = {}
         self._guard = threading.Lock()
-        self._stopping = threading.Event()
-        self._started = False
 
     def add(self, token_id: int) -> None:
         """Note a use, now."""
         self._used[token_id] = time.time_ns() // 1000
-        if not self._started and not self._closed:
-            self._start()
-
-    def _start(self) -> None:
-        with self._guard:
-            if self._started:
-                return
-            self._started = True
-        atexit.register(self.close)  # a server that is not ours ends without closing the application
-        threading.Thread(target=self._run, name="token-uses", daemon=True).start()
+        if not self._writer.started:
+            self._writer.start()
 
     def flush(self) -> None:
         """Write down what was noted; what cannot be written now is left out: the next use is noted again."""
@@ -69,16 +54,7 @@ class TokenUses:
 
     def close(self) -> None:
         """Write down what is left, and note nothing more in a thread."""
-        self._closed = True
-        self._stopping.set()
-        self.flush()
-
-    def _run(self) -> None:
-        while not self._stopping.wait(self._flush_seconds):
-            try:
-                self.flush()
-            except Exception:
-                log.exception("token.uses_crashed")
+        self._writer.close()
 
 
 _USED = text("UPDATE token SET used_at = :at WHERE id = :id AND (used_at IS NULL OR used_at < :at)")

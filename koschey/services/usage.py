@@ -6,11 +6,9 @@ written every few seconds by a thread of its own, and at the end. A crash loses 
 
 from __future__ import annotations
 
-import atexit
-import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import structlog
@@ -19,6 +17,7 @@ from sqlalchemy import delete, text
 from koschey.domain.page import Microseconds
 from koschey.domain.policy import DAY
 from koschey.errors import Busy, KoscheyError, NotFound
+from koschey.services.batching import BatchWriter
 from koschey.services.configuration import Configuration
 from koschey.stores.database import Database, now
 from koschey.stores.models import Download
@@ -47,6 +46,7 @@ class Usage:
         limit: so many different (day, index, file, client) are kept in memory, a few hundred bytes each;
             with half of them the thread is woken early, and further ones than that are not counted.
         flush_seconds: time between two writes.
+        on_written: is told how many downloads were just written down.
     """
 
     def __init__(
@@ -56,23 +56,21 @@ class Usage:
         *,
         limit: int = 10_000,
         flush_seconds: float = _FLUSH_SECONDS,
+        on_written: Callable[[int], None] | None = None,
     ) -> None:
+        self._closed = False
         self._database = database
         self._configuration = configuration
         self._limit = limit
         self._flush_seconds = flush_seconds
-        self._closed = False
-        self._renew()
-        os.register_at_fork(after_in_child=self._renew)
+        self._on_written = on_written
+        self._writer = BatchWriter("usage", self._flush_and_rest, self._empty, seconds=flush_seconds)
 
-    def _renew(self) -> None:
-        """Empty and without a thread: a forked child must not write what its parent counted."""
+    def _empty(self) -> None:
         self._counts: dict[_Key, _Count] = {}
         self._dropped = 0
         self._guard = threading.Lock()
         self._flushing = threading.Lock()
-        self._wake = threading.Event()
-        self._started = False
 
     def add(self, index: str, file_id: int, actor: str) -> None:
         """Count one download. ``actor``: a user's name or a client's address."""
@@ -85,12 +83,10 @@ class Usage:
                 return
             self._counts[key] = (known[0] + 1 if known else 1, at)
             crowded = len(self._counts) * 2 > self._limit
-            if not self._started and not self._closed:
-                self._started = True
-                atexit.register(self.close)  # a server that is not ours ends without closing the application
-                threading.Thread(target=self._run, name="usage", daemon=True).start()
+        if not self._writer.started:
+            self._writer.start()
         if crowded:
-            self._wake.set()
+            self._writer.wake()
 
     def flush(self) -> None:
         """Write down what was counted; what cannot be written now is kept for the next time."""
@@ -112,6 +108,8 @@ class Usage:
                     log.warning("usage.not_written", downloads=len(waiting), problem=str(error))
                     self._put_back({key: counts[key] for key in waiting})
                     return
+                if self._on_written is not None:
+                    self._on_written(sum(counts[key][0] for key in batch))
                 waiting = rest
 
     def sweep(self) -> None:
@@ -123,20 +121,13 @@ class Usage:
     def close(self) -> None:
         """Write down what is left, and count nothing more in a thread."""
         self._closed = True
-        self._wake.set()
-        self.flush()
+        self._writer.close()
 
-    def _run(self) -> None:
-        while not self._closed:
-            self._wake.wait(self._flush_seconds)
-            self._wake.clear()
-            try:
-                self.flush()
-            except Exception:
-                log.exception("usage.crashed")
-            # While the database is away the memory stays full, and must not keep the thread spinning.
-            if len(self._counts) * 2 > self._limit:
-                time.sleep(self._flush_seconds)
+    def _flush_and_rest(self) -> None:
+        self.flush()
+        # While the database is away the memory stays full, and must not keep the thread spinning.
+        if len(self._counts) * 2 > self._limit and not self._closed:
+            time.sleep(self._flush_seconds)
 
     def _put_back(self, counts: dict[_Key, _Count]) -> None:
         with self._guard:

@@ -25,6 +25,7 @@ from koschey.services.files import Files
 from koschey.services.gate import Gate
 from koschey.services.health import Health
 from koschey.services.holds import Holds
+from koschey.services.hourly import Hourly
 from koschey.services.indexes import Indexes
 from koschey.services.orphans import Orphans
 from koschey.services.pages import PageCache
@@ -45,10 +46,13 @@ if TYPE_CHECKING:
     from pluggy import PluginManager
 
     from koschey.checks.examiner import Examiner
+    from koschey.jobs.standing import QueueStanding
     from koschey.services.accounts import Accounts
     from koschey.services.asks import Asks
     from koschey.services.audit import Audit
+    from koschey.services.backlog import Backlog
     from koschey.services.bulk import Bulk
+    from koschey.services.checklist import Checklist
     from koschey.services.closure import Closure
     from koschey.services.comparisons import Comparisons
     from koschey.services.contents import StoredFiles
@@ -64,6 +68,7 @@ if TYPE_CHECKING:
     from koschey.services.metrics import Metrics
     from koschey.services.names import Names
     from koschey.services.own_projects import OwnProjects
+    from koschey.services.plots import Plots
     from koschey.services.policies import Policies
     from koschey.services.probe import Probe
     from koschey.services.project_json import ProjectJson
@@ -131,6 +136,7 @@ class Koschey:
     schedule: Schedule
     lull: Lull
     usage: Usage
+    hourly: Hourly
     hot_path: HotPath | None
 
     @cached_property
@@ -150,6 +156,18 @@ class Koschey:
         from koschey.services.audit import Audit
 
         return Audit(self.database)
+
+    @cached_property
+    def backlog(self) -> Backlog:
+        from koschey.services.backlog import Backlog
+
+        return Backlog(self.database)
+
+    @cached_property
+    def checklist(self) -> Checklist:
+        from koschey.services.checklist import Checklist
+
+        return Checklist(self.database, self.upstreams, self.settings)
 
     @cached_property
     def closure(self) -> Closure:
@@ -252,6 +270,12 @@ class Koschey:
         from koschey.services.projects import Projects
 
         return Projects(self.database, self.configuration, self.holds)
+
+    @cached_property
+    def plots(self) -> Plots:
+        from koschey.services.plots import Plots
+
+        return Plots(self.hourly)
 
     @cached_property
     def policies(self) -> Policies:
@@ -384,11 +408,23 @@ class Koschey:
 
         return Waiting(self.database, self.configuration)
 
+    def queue_standing(self) -> QueueStanding:
+        """How the queues stand, and what this process has done from time to time."""
+        from koschey.jobs.standing import standing_of
+
+        return standing_of(self.queue, self.schedule.periodic)
+
+    def database_words(self) -> str:
+        """Which database this is, for people."""
+        version = ".".join(map(str, getattr(self.engine.dialect, "server_version_info", None) or ()))
+        return f"{self.engine.dialect.name} {version}".strip()
+
     def close(self) -> None:
         """Let go of threads and connections, for a clean stop."""
         self.schedule.close()
         self.lull.close()
         self.usage.close()
+        self.hourly.close()
         self.token_uses.close()
         self.queue.close()
         self.files.close()

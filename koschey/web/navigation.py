@@ -34,7 +34,9 @@ PLACES: tuple[Place, ...] = (
     Place("Administration", "Indexes and policies", "admin/indexes", Permission.AUDIT, everywhere=True),
     Place("Administration", "Upstreams", "admin/upstreams", Permission.AUDIT, everywhere=True),
     Place("Administration", "Access", "admin/access", Permission.INSPECT, everywhere=True),
+    Place("Administration", "Jobs", "admin/jobs", Permission.AUDIT, everywhere=True),
     Place("Administration", "Audit", "admin/audit", Permission.AUDIT, everywhere=True),
+    Place("Administration", "System", "admin/system", Permission.INSPECT, everywhere=True),
 )
 
 

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page
+from sqlalchemy import update
 
 from koschey.domain.permissions import Role, Scope
+from koschey.stores.models import File
 from tests.browser.browsing import NARROW, WIDE, Site, Visitor
 from tests.browser.conftest import Visit
 from tests.browser.test_developers import ATTACK, LONG, PASSWORD, days_ago
@@ -30,6 +32,9 @@ PAGES = [
     f"/admin/projects/{LONG}",
     "/admin/trusted",
     "/admin/names",
+    "/admin/",
+    "/admin/jobs",
+    "/admin/system?look=1",
     "/admin/audit",
     "/admin/access",
     "/admin/access/users/dora",
@@ -40,7 +45,7 @@ PAGES = [
     "/admin/access/explain?subject=dora&permission=read",
 ]
 #: What an auditor may look at, and a reviewer may not.
-INSPECTED = [path for path in PAGES if path.startswith("/admin/access")]
+INSPECTED = [path for path in PAGES if path.startswith(("/admin/access", "/admin/system"))]
 CHANGES_ONLY = ["/admin/upstreams/+new", "/admin/indexes/main/policy"]
 
 
@@ -60,6 +65,10 @@ def _filled(site: Site, upstream: FakeUpstream) -> Iterator[None]:
         "dora": Role.READER,
     }.items():
         site.services.accounts.create(name, password=PASSWORD, role=role, actor="test")
+    for counted in ("page.ready", "page.made", "upstream.failure"):
+        site.services.hourly.add(counted, 3)
+    site.services.hourly.flush()
+    site.services.tasks["count_hourly"]()
     site.services.groups.create("builders", actor="test")
     site.services.groups.join("builders", "dora", actor="test")
     site.services.tokens.create("dora", scopes={Scope.READ}, description=ATTACK, actor="test")
@@ -460,6 +469,36 @@ def test_what_is_kept_is_changed_and_a_sync_is_watched(ada: Visitor, site: Site)
     section = page.get_by_role("region", name="Sync")
     section.get_by_text("ended just now").wait_for(timeout=30_000)
     section.get_by_role("button", name="Sync now").wait_for()
+
+
+def test_the_overview_counts_and_says_what_is_to_be_done_first(ada: Visitor, site: Site) -> None:
+    page = ada.go("/admin/")
+    todo = page.get_by_role("region", name="To begin with")
+    assert "done An upstream answers" in " ".join(todo.inner_text().split())
+    pages = page.get_by_role("figure", name="Pages")
+    assert pages.get_by_role("img", name="Pages").is_visible()
+    pages.get_by_text("The numbers").click()
+    last = pages.get_by_role("row").last.inner_text().split()
+    assert int(last[-1]) >= 3 and int(last[-2]) >= 3
+
+
+def test_a_file_that_fails_is_tried_again_by_hand(ada: Visitor, site: Site) -> None:
+    with site.services.database.transaction() as tx:
+        tx.connection.execute(
+            update(File)
+            .where(File.filename == "sample-1.0-py3-none-any.whl")
+            .values(attempts=3, due_at=2**50)
+        )
+    page = ada.go("/admin/jobs")
+    page.get_by_role("button", name="Retry sample-1.0").click()
+    page.get_by_role("status").get_by_text("is tried again").wait_for()
+    page.get_by_text("No file fails").wait_for()
+
+
+def test_the_system_page_shows_no_secret(ada: Visitor, site: Site) -> None:
+    page = ada.go("/admin/system")
+    assert "KOSCHEY_DATA_DIR" in page.get_by_role("region", name="Settings").inner_text()
+    assert site.services.secret_key not in page.content()
 
 
 def test_forms_without_a_token_do_nothing(ada: Visitor, site: Site) -> None:

@@ -19,7 +19,8 @@ from koschey.errors import StoreUnavailable
 from koschey.jobs import tasks
 from koschey.jobs.queue import Lane, ThreadQueue
 from koschey.jobs.rq_queue import FILES, RqQueue, Terms
-from koschey.jobs.schedule import Periodic, Schedule
+from koschey.jobs.schedule import Schedule
+from koschey.jobs.schedule_entry import Periodic
 from koschey.services.storage import sweep_spool
 from koschey.stores.locks import FileLocks
 from tests.running import eventually, free_port

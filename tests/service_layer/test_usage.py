@@ -161,7 +161,7 @@ def test_what_cannot_be_written_now_is_written_later(here: Deployment, usage: Us
 
 def test_memory_is_bounded_and_what_does_not_fit_is_said(here: Deployment) -> None:
     small = Usage(here.koschey.database, here.koschey.configuration, limit=10, flush_seconds=3600.0)
-    small._started = True  # nobody writes meanwhile
+    small._writer.started = True  # nobody writes meanwhile
     for number in range(25):
         small.add("main", 1, f"10.0.0.{number}")
     small.add("main", 1, "10.0.0.1")  # known: still counted
@@ -202,7 +202,7 @@ def test_a_forked_child_does_not_write_what_its_parent_counted(here: Deployment,
     usage.add("main", 1, "c")
     child = os.fork()
     if child == 0:
-        os._exit(0 if not usage._counts and not usage._started else 1)
+        os._exit(0 if not usage._counts and not usage._writer.started else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert usage._counts
 

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from bench import held
+from bench import held, panel
 from koschey.domain.names import NormalizedName
+from koschey.services.audit import EventFilter
+from koschey.services.project_lists import Which
 from koschey.services.review_queue import Tab
 from koschey.stores.database import now
 from koschey.web.current import Koschey
@@ -35,6 +37,7 @@ def koschey(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Ite
         held.services(url, tmp_path_factory.mktemp("plans")) as koschey,
     ):
         held.fill(koschey, projects=PROJECTS, ended=ENDED)
+        panel.add(koschey, known=PROJECTS, projects=2 * PROJECTS, events=100_000)
         yield koschey
 
 
@@ -78,6 +81,20 @@ WORK: dict[str, Work] = {
     "a publication of a blob": lambda koschey: koschey.orphans.spare("ab" * 32),
     "the report of what is stored": lambda koschey: koschey.storage_report.report(),
     "a project's decisions": lambda koschey: koschey.lookup.decisions(NAME),
+    "all events": lambda koschey: koschey.audit.page(EventFilter()),
+    "events by some filters": lambda koschey: koschey.audit.page(
+        EventFilter(actor="rena", action="decision.*", index="main", project=NAME)
+    ),
+    "events by an action": lambda koschey: koschey.audit.page(EventFilter(action="file.*")),
+    "projects": lambda koschey: koschey.project_lists.page(Which.ALL),
+    "projects that begin so": lambda koschey: koschey.project_lists.page(Which.ALL, prefix="held-2"),
+    "projects that are archived": lambda koschey: koschey.project_lists.page(Which.UNUSUAL),
+    "a project's holds": lambda koschey: koschey.project_lists.held_by_index(NAME),
+    "who uses a project": lambda koschey: koschey.project_lists.clients(NAME),
+    "what is trusted": lambda koschey: koschey.project_lists.trusted(),
+    "files that fail": lambda koschey: koschey.backlog.failing(),
+    "upstreams": lambda koschey: koschey.upstreams.list(),
+    "the checklist": lambda koschey: koschey.checklist.steps(),
 }
 
 

@@ -8,9 +8,11 @@ from koschey.web.admin import (
     bulk,
     decisions,
     indexes,
+    jobs,
     overview,
     projects,
     quarantine,
+    system,
     upstreams,
     version,
 )
@@ -27,4 +29,6 @@ BLUEPRINTS = (
     access.bp,
     projects.bp,
     audit.bp,
+    jobs.bp,
+    system.bp,
 )

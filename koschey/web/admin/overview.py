@@ -6,7 +6,7 @@ from flask import Blueprint, Response
 
 from koschey.domain.permissions import Permission
 from koschey.web.access import requires
-from koschey.web.admin.scope import indexes_with
+from koschey.web.admin.scope import everywhere, indexes_with
 from koschey.web.current import koschey
 from koschey.web.people import html_page
 
@@ -26,5 +26,7 @@ def overview() -> Response:
         "admin/overview.html",
         numbers=numbers,
         indexes=[index for index in numbers.indexes if index.name in allowed],
+        plots=koschey().plots.plots() if everywhere(Permission.AUDIT) else [],
+        checklist=koschey().checklist.steps() if everywhere(Permission.ADMIN) else [],
         decisions=[event for event in decisions if event.index is None or event.index in allowed],
     )

@@ -1,0 +1,62 @@
+"""Counts by the hour: what is noted, what is read from the journal, and once only."""
+
+from __future__ import annotations
+
+from koschey.services import hourly
+from koschey.services.hourly import HOUR
+from koschey.stores.database import now
+from tests.service_layer.conftest import Deploy, Deployment, on_both
+
+
+def counted(here: Deployment, name: str) -> int:
+    return sum(here.koschey.hourly.series([name], 0)[name].values())
+
+
+@on_both
+def test_what_is_noted_is_written_and_added(here: Deployment) -> None:
+    for _ in range(3):
+        here.koschey.hourly.add(hourly.ASKED)
+    here.koschey.hourly.flush()
+    here.koschey.hourly.add(hourly.ASKED, 2)
+    here.koschey.hourly.flush()
+    here.koschey.hourly.flush()
+
+    assert here.koschey.hourly.series([hourly.ASKED], 0) == {hourly.ASKED: {now() // HOUR: 5}}
+
+
+@on_both
+def test_events_are_counted_once_when_they_have_settled(here: Deployment) -> None:
+    here.execute(
+        "INSERT INTO event (at, actor, action) VALUES "
+        "(:old, 'a', 'decision.hold'), (:old, 'a', 'file.released'), (:old, 'a', 'file.held'), "
+        "(:new, 'a', 'decision.hold')",
+        old=now() - 2 * HOUR,
+        new=now(),
+    )
+    for _ in range(2):
+        here.koschey.tasks["count_hourly"]()
+    assert (counted(here, hourly.DECIDED), counted(here, hourly.RELEASED)) == (1, 1)
+
+    here.execute("UPDATE event SET at = :old WHERE action = 'decision.hold'", old=now() - 2 * HOUR)
+    here.koschey.tasks["count_hourly"]()
+    assert (counted(here, hourly.DECIDED), counted(here, hourly.RELEASED)) == (2, 1)
+
+
+def test_what_a_process_counted_is_there_after_it_ended(deploy: Deploy) -> None:
+    first = deploy()
+    first.koschey.hourly.add(hourly.FETCHED)
+    first.koschey.hourly.close()
+
+    assert counted(deploy(), hourly.FETCHED) == 1
+
+
+def test_plots_add_up(here: Deployment) -> None:
+    here.koschey.hourly.add(hourly.FAILED, 7)
+    here.koschey.hourly.flush()
+    here.koschey.tasks["count_hourly"]()
+
+    plots = {plot.key: plot for plot in here.koschey.plots.plots()}
+
+    assert plots["upstream"].total == plots["upstream"].highest == 7
+    assert "7 failed in the last 48 hours" in plots["upstream"].description
+    assert all(len(row.values) == len(plot.times) for plot in plots.values() for row in plot.series)
