@@ -17,6 +17,7 @@ from koschey import logs, plugins
 from koschey import settings as settings_module
 from koschey.checks.examiner import Examiner
 from koschey.domain.policy import DAY
+from koschey.domain.setup_link import SECRET_KEY
 from koschey.jobs import tasks as jobs
 from koschey.jobs.lull import Lull
 from koschey.jobs.queue import Queue, Task, ThreadQueue
@@ -40,7 +41,7 @@ from koschey.services.holds import Holds
 from koschey.services.hourly import DOWNLOAD, FETCHED, Hourly, Rollup
 from koschey.services.identities import Identities
 from koschey.services.indexes import Indexes
-from koschey.services.instance import SECRET_KEY, instance_value
+from koschey.services.instance import instance_value
 from koschey.services.mirror import Mirror
 from koschey.services.opinions import Opinions
 from koschey.services.orphans import Orphans

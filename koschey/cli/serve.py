@@ -11,16 +11,20 @@ import fcntl
 import logging
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from koschey.errors import KoscheyError
 from koschey.server.listener import listen, url_of
 from koschey.server.supervisor import run
+
+if TYPE_CHECKING:
+    from koschey.settings import Settings
 
 
 class AlreadyRunning(KoscheyError):
@@ -168,7 +172,6 @@ class _Preparation:
 def _prepare(answer: int, order: int) -> None:
     # Loaded in this child: see the module's docstring.
     from koschey.settings import load
-    from koschey.stores.revision import is_current
 
     settings = load()
     os.write(answer, os.fsencode(settings.data_dir.absolute()))
@@ -176,15 +179,29 @@ def _prepare(answer: int, order: int) -> None:
     url = os.read(order, 4096).decode()
     if not url:
         return
-    if not settings.database_url and is_current(settings.sqlite_path):
-        return  # the workers look again; loading all that prepares would double the time of a start
-    from koschey.application import prepare
+    # Loading all that prepares would double the time of a start, and the workers look again.
+    link = None if settings.database_url else _known_link(settings)
+    if link is None:
+        from koschey.application import prepare
 
-    link = prepare(settings)
-    if link is not None:
+        link = prepare(settings)
+    if link:
         click.echo("Nobody is an admin of Koschey yet. This link makes one; it works once, for a day:")
         click.echo(f"  {settings.public_url.rstrip('/') or url}{link}")
         sys.stdout.flush()
+
+
+def _known_link(settings: Settings) -> str | None:
+    """The path of the first admin's link, "" for none; None: the database has to be prepared first."""
+    from koschey.domain import setup_link
+    from koschey.stores.revision import prepared
+
+    found = prepared(settings.sqlite_path)
+    if found is None or found.has_admin:
+        return None if found is None else ""
+    key = settings.secret_key or found.instance_values.get(setup_link.SECRET_KEY)
+    nonce = found.instance_values.get(setup_link.SETUP_NONCE)
+    return setup_link.path(key, nonce, int(time.time())) if key and nonce else None
 
 
 def _status_of(work: Callable[[], None]) -> int:

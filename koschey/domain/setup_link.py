@@ -6,6 +6,9 @@ import hmac
 import re
 
 SECONDS = 24 * 3600
+#: What links are made of: names of ``instance_value``. A new nonce makes the links before it worthless.
+SECRET_KEY = "secret-key"  # noqa: S105 - the name of a row
+SETUP_NONCE = "setup-nonce"
 _LINK = re.compile(r"([0-9]{1,12})-([0-9a-f]{64})")
 
 
@@ -18,6 +21,11 @@ def make(key: str, nonce: str, expires: int) -> str:
         expires: seconds since 1970.
     """
     return f"{expires}-{_signature(key, nonce, str(expires))}"
+
+
+def path(key: str, nonce: str, at: int) -> str:
+    """The path of a link that is good for a day from ``at``, in seconds since 1970."""
+    return f"/setup/{make(key, nonce, at + SECONDS)}"
 
 
 def is_valid(link: str, key: str, nonce: str, at: float) -> bool:

@@ -9,10 +9,6 @@ from sqlalchemy import text
 
 from koschey.stores.database import Database
 
-SECRET_KEY = "secret-key"  # noqa: S105 - the name of a row
-#: Part of each link that sets up the first admin; a new one makes the links before it worthless.
-SETUP_NONCE = "setup-nonce"
-
 _KEEP = text("INSERT INTO instance_value (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING")
 _READ = text("SELECT value FROM instance_value WHERE name = :name")
 

@@ -319,6 +319,7 @@ class _Opened:
         if not files and after is None:
             self.notes.append(f"{scope.text}: nothing to {action}, it is so already")
             return self.outcome(action, scope, files)
+        scope = scope.as_known(files)
         named = ", ".join(file.filename for file in files[:_NAMED])
         more = len(files) - _NAMED
         self._settle(self._tx, self.row.id, actor, self.at)

@@ -281,7 +281,8 @@ class Review:
         with self._sitting(scope.name, index=None) as here:
             files = selected(here, scope)
             here.mark_due(files)
-            here.note_event("check.requested", scope.name, actor=actor, subject=scope.text, reason=reason)
+            subject = scope.as_known(files).text
+            here.note_event("check.requested", scope.name, actor=actor, subject=subject, reason=reason)
             return len(files)
 
     def _scoped(
@@ -313,7 +314,7 @@ class Review:
                 until=until,
                 actor=actor,
                 reason=reason,
-                subject=scope.text,
+                subject=scope.as_known(here.files(scope.name)).text,
             )
             return here.close(self._holds, actor)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 from packaging.version import InvalidVersion, Version
@@ -15,6 +15,7 @@ from koschey.errors import NotFound, RequestInvalid
 from koschey.services.gate import decision_of
 from koschey.services.known import KnownFile
 from koschey.services.sitting import Sitting
+from koschey.stores.models import File
 
 _MAX_VERSION = 200
 #: How many known things an error names.
@@ -30,18 +31,28 @@ class Scope:
     """Canonical."""
     filename: str | None = None
     index: str | None = None
+    spelled: str | None = field(default=None, compare=False)
+    """The version as the project spells it; where it knows none, as it was named."""
 
     @property
     def text(self) -> str:
         """For people."""
         if self.filename is not None:
             return self.filename
-        return self.name if self.version is None else f"{self.name}=={self.version}"
+        return self.name if self.version is None else f"{self.name}=={self.spelled or self.version}"
+
+    def as_known(self, files: Iterable[KnownFile | File]) -> Scope:
+        """The same, spelled as the first of these files that has the version."""
+        for file in files:
+            if file.version is not None and canonical(file.version) == self.version:
+                return replace(self, spelled=file.version)
+        return self
 
 
 def scope_of(name: str, version: str | None, filename: str | None, index: str | None) -> Scope:
     """The scope that somebody names in any spelling. Raises: RequestInvalid."""
     project = normalize(name)
+    spelled = None
     if version is not None:
         spelled = version = version.strip()
         if not version or len(version) > _MAX_VERSION or not version.isprintable() or " " in version:
@@ -53,7 +64,7 @@ def scope_of(name: str, version: str | None, filename: str | None, index: str | 
         stated = version_of(project, filename)
         if version is not None and stated is not None and canonical(stated) != version:
             raise RequestInvalid(f"{filename} is a file of version {stated}, not of {spelled}")
-    return Scope(project, version, filename, index)
+    return Scope(project, version, filename, index, spelled)
 
 
 def selected(here: Sitting, scope: Scope) -> list[KnownFile]:

@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 
 from koschey.domain import setup_link
 from koschey.domain.permissions import Role, account_name
+from koschey.domain.setup_link import SETUP_NONCE
 from koschey.errors import Conflict, LinkWorthless
 from koschey.services.accounts import add_role, add_user
-from koschey.services.instance import SETUP_NONCE, instance_value
+from koschey.services.instance import instance_value
 from koschey.services.passwords import Passwords
 from koschey.stores.database import Database, now
 from koschey.stores.models import Grant
@@ -32,7 +33,7 @@ class Setup:
         nonce = instance_value(self._database, SETUP_NONCE)
         if not self._needed():
             return None
-        return f"/setup/{setup_link.make(self._key, nonce, now() // 1_000_000 + setup_link.SECONDS)}"
+        return setup_link.path(self._key, nonce, now() // 1_000_000)
 
     def check(self, link: str) -> None:
         """Raise LinkWorthless unless the link (the last segment of its path) would be redeemed now."""

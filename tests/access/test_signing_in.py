@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from koschey.cli.serve import _known_link
 from koschey.domain.credentials import is_token, make_token, without_secrets
 from koschey.domain.permissions import Role, Scope
 from koschey.errors import Conflict, NotFound, RequestInvalid
@@ -502,3 +503,13 @@ class _Unread(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self.reads += 1
         return super().read(size)
+
+
+def test_a_start_knows_the_first_admins_link_without_preparing_the_database(house: House) -> None:
+    settings = house.koschey.settings
+    house.koschey.setup.link()  # the first start's
+    path = _known_link(settings)
+    assert path is not None
+    assert house.client().get(path).status_code == 200
+    house.koschey.setup.redeem(path.rpartition("/")[2], "anna", PASSWORD)
+    assert _known_link(settings) == ""

@@ -53,7 +53,7 @@ def test_a_release_a_file_or_a_project_is_yanked_and_unyanked(deploy: Deploy, he
 
     told = [(e["action"], e["subject"], e["actor"], e["reason"]) for e in here.events()]
     assert told == [
-        ("project.yank", "tool==2", "ann", "breaks"),
+        ("project.yank", "tool==2.0", "ann", "breaks"),
         ("project.unyank", SDIST, "ann", "test"),
         ("project.yank", "tool", "ann", "all"),
         ("project.unyank", "tool", "ann", "test"),

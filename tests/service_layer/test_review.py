@@ -106,6 +106,14 @@ def test_an_approved_version_is_visible_and_each_file_has_its_decision_and_its_e
     in_step(held)
 
 
+def test_the_record_spells_a_version_as_its_project_does(held: Deployment) -> None:
+    review = held.koschey.review
+    review.recheck("sample", version="2", actor="anna")
+    review.reject("Sample", version="2.0.0", **HOW)
+    said = held.events("check.requested", "decision.reject")
+    assert [event["subject"] for event in said] == ["sample==2.0", "sample==2.0"]
+
+
 @on_both
 def test_an_approval_in_one_index_counts_in_that_one_only(held: Deployment) -> None:
     held.koschey.indexes.add_index("team", ["upstream"], hold_days=7, actor="anna")
@@ -524,4 +532,4 @@ def test_a_recheck_makes_files_due_again(held: Deployment) -> None:
 
     due = held.rows("SELECT attempts FROM file WHERE due_at <= :now", now=now())
     assert (count, [row["attempts"] for row in due]) == (2, [0, 0])
-    assert [(e["actor"], e["subject"]) for e in held.events("check.requested")] == [("anna", "sample==1")]
+    assert [(e["actor"], e["subject"]) for e in held.events("check.requested")] == [("anna", "sample==1.0")]
