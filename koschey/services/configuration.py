@@ -135,12 +135,15 @@ class Configuration:
         except KeyError:
             raise NotFound("index", name) from None
 
-    def number(self) -> int:
-        """The configuration number, read now: it rises with each change, of rights too."""
-        with self._database.reading() as session:
-            query = select(Counter.value).where(Counter.name == CONFIGURATION)
-            found: int = session.execute(query).scalar_one()
-            return found
+    def number(self, given: Session | None = None) -> int:
+        """The configuration number, read now: it rises with each change, of rights too.
+
+        Args:
+            given: the session of an open transaction, to need no second connection beside it.
+        """
+        with contextlib.ExitStack() as stack:
+            session = given or stack.enter_context(self._database.reading())
+            return session.execute(select(Counter.value).where(Counter.name == CONFIGURATION)).scalar_one()
 
     def indexes(self, session: Session | None = None, *, number: int | None = None) -> list[IndexConfig]:
         """All indexes by name. ``session``: as for ``indexes_of``; ``number``: as for ``index``."""
@@ -194,9 +197,9 @@ class Configuration:
         )
         return self._nowhere.outside(name, hosted_here=False, hosted=hosted).asked
 
-    def upstreams(self) -> list[SourceConfig]:
-        """All upstreams by name."""
-        self._refresh(None)
+    def upstreams(self, number: int | None = None) -> list[SourceConfig]:
+        """All upstreams by name. ``number``: the configuration number just read, if the caller has it."""
+        self._refresh(number)
         return sorted((s for s in self._sources.values() if s.endpoint), key=lambda source: source.name)
 
     def _refresh(self, number: int | None, given: Session | None = None) -> None:

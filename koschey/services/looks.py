@@ -83,7 +83,12 @@ def _owned(
     for name, source_id in tx.connection.execute(_HAVING, {"names": names}):
         having[name].append(source_id)
     session = tx.session
-    return [n for n in names if not configuration.may_ask(source.id, n, having[n], session=session)]
+    number = configuration.number(session)  # asked once for all of them
+
+    def may_ask(name: str) -> bool:
+        return configuration.may_ask(source.id, name, having[name], number=number, session=session)
+
+    return [name for name in names if not may_ask(name)]
 
 
 _HAVING = select(Project.__table__.c.name, Project.__table__.c.source_id).where(

@@ -124,6 +124,6 @@ def _with_owner(
 def may_ask(lookup: Lookup, configuration: Configuration, upstream: str, name: str) -> bool:
     """Whether an upstream (by its name) may be asked for a normalised name: the last look at the door."""
     look = lookup.name(name)
-    source = next((source for source in configuration.upstreams() if source.name == upstream), None)
+    source = next((s for s in configuration.upstreams(look.configuration) if s.name == upstream), None)
     source_id = -1 if source is None else source.id
     return configuration.may_ask(source_id, name, look.projects, number=look.configuration)

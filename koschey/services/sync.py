@@ -71,7 +71,9 @@ class Sync:
         locks: Locks,
         submit: Callable[[str, int], None],
         work_came: Callable[[], None],
+        expect: Callable[[int], None],
     ) -> None:
+        """``expect`` is told how many threads will ask the database at once."""
         self._database = database
         self._store = store
         self._configuration = configuration
@@ -84,6 +86,7 @@ class Sync:
         self._locks = locks
         self._submit = submit
         self._work_came = work_came
+        self._expect = expect
         self._stop: str | None = None
 
     def start(self, upstream: str) -> None:
@@ -242,6 +245,7 @@ class Sync:
             self._store.put(source.id, phase="pages", projects_due=total, projects_failed=failed)
 
             def work(share: Share, connections: int) -> None:
+                self._expect(connections)
                 if self._pages.run(source, names, share, connections, stopping):
                     self._work_came()
 
@@ -261,6 +265,7 @@ class Sync:
             self._store.put(source.id, phase="files", files_due=total, files_failed=failed)
 
             def work(share: Share, connections: int) -> None:
+                self._expect(connections)
                 self._files.run(source, share, connections, stopping)
 
             options.many(work, source.connections, due)

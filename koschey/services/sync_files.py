@@ -7,8 +7,9 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any
 
 import structlog
@@ -27,7 +28,7 @@ from koschey.errors import (
 from koschey.failpoints import failpoint
 from koschey.services.configuration import SourceConfig
 from koschey.services.downloads import Downloads
-from koschey.services.sync_pages import PATIENCE, Share, Stopped
+from koschey.services.sync_pages import PATIENCE, Share, Stopped, arrived
 from koschey.services.sync_store import (
     AT_ONCE,
     Counted,
@@ -146,15 +147,18 @@ class _Run:
         """Store those, so many at once."""
         waiting = iter(chunk)
         flying: dict[Future[_Stored], None] = {}
+        landed: SimpleQueue[Future[_Stored]] = SimpleQueue()
         batch: list[_Stored] = []
         begun = time.monotonic()
         try:
             while True:
                 while len(flying) < 3 * connections and (file := next(waiting, None)) is not None:
-                    flying[pool.submit(self._store, file)] = None
+                    future = pool.submit(self._store, file)
+                    flying[future] = None
+                    future.add_done_callback(landed.put)
                 if not flying:
                     break
-                for future in wait(flying, timeout=0.2, return_when=FIRST_COMPLETED).done:
+                for future in arrived(landed):
                     del flying[future]
                     batch.append(future.result())
                     self._judge(batch[-1].problem)

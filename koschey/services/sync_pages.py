@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from zlib import crc32
 
 import structlog
@@ -161,16 +163,19 @@ class _Run:
         """Ask for those pages, so many at once, and record them as they come."""
         waiting = iter(chunk)
         flying: dict[Future[_Answer], None] = {}
+        landed: SimpleQueue[Future[_Answer]] = SimpleQueue()
         batch: list[_Answer] = []
         begun = time.monotonic()
         files = 0
         try:
             while True:
                 while len(flying) < 3 * connections and (due := next(waiting, None)) is not None:
-                    flying[pool.submit(self._ask, due)] = None
+                    future = pool.submit(self._ask, due)
+                    flying[future] = None
+                    future.add_done_callback(landed.put)
                 if not flying:
                     break
-                for future in _finished(flying):
+                for future in arrived(landed):
                     del flying[future]
                     answer = future.result()
                     batch.append(answer)
@@ -321,11 +326,17 @@ def _problem(answer: _Answer, recorded: Recorded) -> str | None:
     return None if look in _SETTLED else f"its page is {look}: what is stored stays"
 
 
-def _finished(flying: Iterable[Future[_Answer]]) -> list[Future[_Answer]]:
-    """Those that are done, after waiting a moment for the first."""
-    from concurrent.futures import FIRST_COMPLETED, wait
+def arrived[T](landed: SimpleQueue[Future[T]]) -> list[Future[T]]:
+    """Those that are done, after waiting a moment for the first.
 
-    return list(wait(flying, timeout=0.2, return_when=FIRST_COMPLETED).done)
+    ``concurrent.futures.wait`` would look at all that are not, each time.
+    """
+    futures = []
+    with contextlib.suppress(Empty):
+        futures.append(landed.get(timeout=0.2))
+        while True:
+            futures.append(landed.get_nowait())
+    return futures
 
 
 def _files_in(answer: _Answer) -> int:

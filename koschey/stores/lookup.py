@@ -206,6 +206,7 @@ class Lookup:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._kept = _IDLE_CONNECTIONS
         self._idle: list[Any] = []
         self._parents: list[Any] = []
         os.register_at_fork(after_in_child=self._after_fork)
@@ -342,11 +343,15 @@ class Lookup:
     def _asked(self, cursor: Any, statement: str, values: tuple[str | int, ...]) -> list[Any]:
         cursor.execute(statement, values)
         rows = list(cursor.fetchall())
-        if len(self._idle) < _IDLE_CONNECTIONS:
+        if len(self._idle) < self._kept:
             self._idle.append(cursor)
         else:
             cursor.connection.close()
         return rows
+
+    def keep(self, connections: int) -> None:
+        """Keep so many connections open when nobody uses them, at the least: so many threads will ask."""
+        self._kept = max(self._kept, connections)
 
     def _after_fork(self) -> None:
         """A child must not talk over its parent's connections, nor close them for it."""
