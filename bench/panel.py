@@ -41,7 +41,12 @@ def panel(ground: Ground) -> Iterator[Row]:
     try:
         with server.database() as url, _site(url, ground.folder / "panel") as (app, koschey):
             fill(koschey)
-            for name, path in _pages(koschey):
+            for name, path in _lists(koschey):
+                for row in _measured(app, koschey, name, path, ground.effort.rounds):
+                    if row.unit == "queries" and row.koschey > MOST_QUERIES:
+                        raise BenchError(f"{path} asks {row.koschey:g} queries")
+                    yield row
+            for name, path in _PAGES:
                 yield from _measured(app, koschey, name, path, ground.effort.rounds)
     finally:
         server.stop()
@@ -117,7 +122,16 @@ _FILL = (
 )
 
 
-def _pages(koschey: Koschey) -> Iterator[tuple[str, str]]:
+#: Further pages: of one thing, or of several lists.
+_PAGES = (
+    ("a project", "/admin/projects/held-200"),
+    ("overview", "/admin/"),
+    ("jobs", "/admin/jobs"),
+    ("audit of what is nowhere", "/admin/audit?subject=nothing"),
+)
+
+
+def _lists(koschey: Koschey) -> Iterator[tuple[str, str]]:
     """Name and address of each list's first and thousandth page."""
     lists: dict[str, tuple[str, Callable[..., Any]]] = {
         "projects": ("/admin/projects?", lambda **at: koschey.project_lists.page(Which.ALL, **at)),
@@ -151,13 +165,6 @@ def _pages(koschey: Koschey) -> Iterator[tuple[str, str]]:
             cursor = found.older
         if cursor is not None:
             yield f"{name}, thousandth page", f"{path}at={cursor}"
-    for name, path in (
-        ("a project", "/admin/projects/held-200"),
-        ("overview", "/admin/"),
-        ("jobs", "/admin/jobs"),
-        ("audit of one that is nowhere", "/admin/audit?subject=nothing"),
-    ):
-        yield name, path
 
 
 def _measured(app: Flask, koschey: Koschey, name: str, path: str, rounds: int) -> Iterator[Row]:
@@ -182,11 +189,9 @@ def _measured(app: Flask, koschey: Koschey, name: str, path: str, rounds: int) -
         milliseconds.append(taken * 1000)
     event.remove(koschey.engine, "before_cursor_execute", note)
     queries = len(asked) / len(milliseconds)
-    if queries > MOST_QUERIES:
-        raise BenchError(f"{path} asks {queries} queries")
     p95 = statistics.quantiles(milliseconds, n=20)[-1]
     yield Row(f"{name}, p95", "ms", None, p95, goal=Goal("limit", 100))
-    yield Row(f"{name}", "queries", None, queries, goal=Goal("limit", MOST_QUERIES))
+    yield Row(f"{name}", "queries", None, queries)
 
 
 def _token(koschey: Koschey) -> str:

@@ -45,7 +45,7 @@ from koschey.services.instance import instance_value
 from koschey.services.mirror import Mirror
 from koschey.services.opinions import Opinions
 from koschey.services.orphans import Orphans
-from koschey.services.pages import PageCache
+from koschey.services.pages import PAGE_READY, PageCache
 from koschey.services.passwords import Passwords
 from koschey.services.root_build import RootBuilder
 from koschey.services.root_files import RootFiles
@@ -308,6 +308,8 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         deadline=settings.page_deadline,
     )
     page_cache = PageCache(settings.page_cache_bytes, hourly.add)
+    # A page is made before it is ready, and with that the counting begins.
+    hourly.watch(PAGE_READY, lambda: page_cache.ready)
     catalog = Catalog(
         lookup,
         configuration,

@@ -24,7 +24,7 @@ from koschey.stores.models import Event
 
 MOST = 1000
 #: Events that one look goes through at the most.
-WINDOW = 10_000
+WINDOW = 4_000
 #: Numbers are given out before the times of those that commit first: so much later a time may stand earlier.
 _SKEW: Microseconds = 60_000_000
 

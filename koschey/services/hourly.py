@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 import structlog
@@ -46,10 +46,20 @@ class Hourly:
     def __init__(self, database: Database, *, flush_seconds: float = _FLUSH_SECONDS) -> None:
         self._database = database
         self._writing = threading.Lock()
+        self._watched: dict[str, Callable[[], int]] = {}
         self._writer = BatchWriter("hourly", self.flush, self._empty, seconds=flush_seconds)
 
     def _empty(self) -> None:
         self._counts: defaultdict[str, int] = defaultdict(int)
+        self._seen = {name: read() for name, read in self._watched.items()}
+
+    def watch(self, name: str, read: Callable[[], int]) -> None:
+        """Count what another one counts, by how much it rises between two writes.
+
+        For what must not even cost a call. The thread that writes does not begin with it.
+        """
+        self._watched[name] = read
+        self._seen[name] = read()
 
     def add(self, name: str, number: int = 1) -> None:
         """Count something, now. Two threads at once may lose one: it is for plots."""
@@ -61,6 +71,10 @@ class Hourly:
         """Write down what was counted; what cannot be written now is kept for the next time."""
         with self._writing:
             counts, self._counts = self._counts, defaultdict(int)
+            for name, read in self._watched.items():
+                seen, self._seen[name] = self._seen[name], read()
+                if self._seen[name] > seen:
+                    counts[name] += self._seen[name] - seen
             if not counts:
                 return
             hour = time.time_ns() // 1000 // HOUR

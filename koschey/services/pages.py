@@ -59,6 +59,8 @@ class PageCache:
     """Ready pages by key, least recently used out first, within a bound of bytes."""
 
     def __init__(self, max_bytes: int, note: Callable[[str], None] | None = None) -> None:
+        self.ready = 0
+        """How often a page was there; two threads at once may lose one."""
         self._note = note
         self._max_bytes = max_bytes
         self._bytes = 0
@@ -72,8 +74,7 @@ class PageCache:
         if page is not None and page.until is not None and page.until <= time.time_ns() // 1000:
             return None
         if page is not None:
-            if self._note is not None:
-                self._note(PAGE_READY)
+            self.ready += 1
             try:
                 self._pages.move_to_end(key)
             except KeyError:  # dropped by another thread between the two lines; the page is still right

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from koschey.services import hourly
 from koschey.services.hourly import HOUR
+from koschey.services.pages import PAGE_MADE, PAGE_READY
 from koschey.stores.database import now
+from tests.fake_upstream import FakeUpstream
 from tests.service_layer.conftest import Deploy, Deployment, on_both
 
 
@@ -60,3 +62,16 @@ def test_plots_add_up(here: Deployment) -> None:
     assert plots["upstream"].total == plots["upstream"].highest == 7
     assert "7 failed in the last 48 hours" in plots["upstream"].description
     assert all(len(row.values) == len(plot.times) for plot in plots.values() for row in plot.series)
+
+
+def test_pages_that_were_ready_are_counted_by_what_the_cache_counted(
+    here: Deployment, upstream: FakeUpstream
+) -> None:
+    upstream.project("sample").release("1.0")
+    for _ in range(4):
+        here.page("sample")
+    here.koschey.hourly.flush()
+    here.koschey.hourly.flush()
+
+    assert counted(here, PAGE_MADE) >= 1
+    assert counted(here, PAGE_READY) == here.koschey.page_cache.ready >= 3
