@@ -103,6 +103,7 @@ def test_a_name_of_the_companys_own_is_asked_outside_by_no_route_and_no_job(
         "refresh_page": (source, "acme-tool"),
         "sync_upstream": (source,),
         "compare_files": (look.file_id, look.file_id),
+        "decide_bulk": (1,),
     }
     for task, work in koschey.tasks.items():
         try:
