@@ -163,8 +163,10 @@ def shared(
 
 @pytest.fixture
 def deployment(shared: Deployment, tmp_path: Path) -> Deployment:
-    """With an empty Redis and a log of its own."""
+    """With an empty Redis, a log of its own, and nothing to do that earlier tests left."""
     shared.redis.empty()
+    with shared.engine.begin() as connection:
+        connection.execute(text("UPDATE file SET due_at = NULL"))
     return replace(shared, log=tmp_path / "worker.log")
 
 
