@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 import structlog
-from sqlalchemy import text
+from sqlalchemy import bindparam, text
 
 from koschey.errors import Busy, KoscheyError
 from koschey.services.batching import BatchWriter
@@ -95,9 +95,8 @@ class Hourly:
         """By name and hour, from an hour (since 1970) on."""
         found: dict[str, dict[int, int]] = {name: {} for name in names}
         with self._database.reading() as session:
-            for name in names:
-                rows = session.execute(_SERIES, {"name": name, "since": since})
-                found[name] = {row.hour: row.number for row in rows}
+            for row in session.execute(_SERIES, {"names": list(names), "since": since}):
+                found[row.name][row.hour] = row.number
         return found
 
 
@@ -163,7 +162,9 @@ _SET = text(
     "ON CONFLICT (name, hour) DO UPDATE SET count = excluded.count"
 )
 _FORGET = text("DELETE FROM tally WHERE hour < :oldest")
-_SERIES = text("SELECT hour, count AS number FROM tally WHERE name = :name AND hour >= :since ORDER BY hour")
+_SERIES = text(
+    "SELECT name, hour, count AS number FROM tally WHERE name IN :names AND hour >= :since ORDER BY hour"
+).bindparams(bindparam("names", expanding=True))
 _REACHED = text(
     "SELECT max(id) FROM (SELECT id, at FROM event WHERE id > :last AND id <= :to ORDER BY id) AS step "
     "WHERE at < :settled"

@@ -142,7 +142,8 @@ def may_everywhere(permission: Permission) -> bool:
     if g.get("nothing_to_offer"):
         return False
     try:
-        return koschey().access.answer(current_actor(), permission).allowed
+        actor, number = current_actor(), configuration_number()
+        return koschey().access.answer(actor, permission, number=number).allowed
     except KoscheyError:  # as ``may``
         g.nothing_to_offer = True
         return False

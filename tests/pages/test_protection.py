@@ -167,7 +167,8 @@ def test_a_page_asks_the_database_a_few_things_however_many_rows_it_has(pages: P
         assert pages.client.get(path, headers=HTML).status_code == 200
     event.remove(pages.services.engine, "before_cursor_execute", note)
 
-    assert 0 < len(asked) <= 12, asked
+    # The overview is no list: one short look each for the queue, checks, syncs, journal and plots.
+    assert 0 < len(asked) <= (16 if path == "/admin/" else 12), asked
 
 
 def test_the_first_load_of_the_queue_is_small(pages: Pages) -> None:
