@@ -79,7 +79,7 @@ def list_(name: str | None, after: int | None, limit: int, as_json: bool) -> Non
 def revoke(name_or_id: str) -> None:
     """Make tokens worthless at once: all of the user NAME, or the one with the id."""
     with services() as koschey:
-        if name_or_id.isdigit():
+        if name_or_id.isascii() and name_or_id.isdigit():
             changed = koschey.tokens.revoke(int(name_or_id), actor=actor())
             click.echo(f"{'revoked' if changed else 'already revoked:'} token {name_or_id}")
         else:

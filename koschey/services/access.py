@@ -123,18 +123,21 @@ class Access:
             self._uses.add(found.actor.token_id)
         return found.actor
 
-    def basic(self, username: str, password: str, request: SignInRequest | None = None) -> Actor:
-        """The actor with that user name and password, or with a token as the password of ``__token__``.
-
-        Raises:
-            Unauthenticated, TooManyAttempts, PluginError: as ``authenticate``.
-        """
-        request = request or SignInRequest(method="", path="")
-        return self._presented(self._roster.page(), Basic(username, password), request).actor
-
     def log_in(self, username: str, password: str, request: SignInRequest) -> Actor:
         """The user with that name and password; a token is none. Raises: as ``authenticate``."""
         return self._by_password(self._roster.page(), Basic(username, password), request).actor
+
+    def confirm(self, actor: Actor, password: str, request: SignInRequest) -> None:
+        """Return if that is the password that the actor's user has here; neither a token nor a plug-in's is.
+
+        Raises:
+            Unauthenticated: it is not, or the user has none here. TooManyAttempts: as ``authenticate``.
+        """
+        page = self._roster.page()
+        user = self._roster.user(page, actor.name)
+        if user is None or user.password_hash is None:
+            raise Unauthenticated(presented=True)
+        self._by_password(page, Basic(actor.name, password), request)
 
     def admission(self, authorization: str | None, index: str, name: str, number: int) -> Admission | None:
         """Somebody who reads a name, if that is known already; takes no query and no waiting.

@@ -510,7 +510,10 @@ class Grant(Base):
 
 
 class SignInFailure(Base):
-    """Failed attempts to sign in, by who was tried from where, in the window that began with the first."""
+    """Failed attempts to sign in, by who was tried from where, in the window that began with the first.
+
+    A count of 0 says when a name was last right from an address.
+    """
 
     __tablename__ = "sign_in_failure"
     __table_args__ = (Index(None, "began_at"),)

@@ -113,12 +113,12 @@ class House:
         rows = [e for e in self.koschey.audit.events(limit=1000) if e.reason != "first start"]
         return [(event.action, event.actor, event.subject) for event in reversed(rows)]
 
-    def form(self, client: FlaskClient, path: str, **fields: str) -> TestResponse:
-        """Load a form and send it."""
+    def form(self, client: FlaskClient, path: str, *, to: str = "", **fields: str) -> TestResponse:
+        """Load the page with a form, and send it, to the same address or another one."""
         page = client.get(path)
         found = re.search(r'name="csrf_token" value="([^"]+)"', page.text)
         assert found is not None, page.text
-        return client.post(path, data={"csrf_token": found[1], **fields})
+        return client.post(to or path, data={"csrf_token": found[1], **fields})
 
     def log_in(self, client: FlaskClient, name: str, password: str = PASSWORD, **fields: str) -> TestResponse:
         return self.form(client, "/login", username=name, password=password, **fields)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from koschey.domain.permissions import Permission
-from tests.access.conftest import Build, House
+from koschey.hookspecs import SignInRequest
+from tests.access.conftest import Build, House, by_token
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 ANNA, BOB = {"X-Acme-Staff": "4711"}, {"X-Acme-Staff": "4712"}
@@ -32,7 +33,9 @@ def house(build: Build, acl: Path) -> House:
 
 
 def allowed(house: House, name: str, permission: Permission, project: str) -> bool:
-    actor = house.koschey.access.basic("__token__", house.token(name))
+    actor = house.koschey.access.authenticate(
+        by_token(house.token(name))["Authorization"], SignInRequest(method="GET", path="/")
+    )
     return house.koschey.access.answer(actor, permission, index="main", name=project).allowed
 
 

@@ -14,7 +14,13 @@ from koschey.cli.serve import _known_link
 from koschey.domain.credentials import is_token, make_token, without_secrets
 from koschey.domain.permissions import Role, Scope
 from koschey.errors import Conflict, NotFound, RequestInvalid
-from koschey.services.attempts import MOST_FOR_NAME, MOST_FROM_ADDRESS, WINDOW
+from koschey.services.attempts import (
+    FAMILIAR,
+    MOST_FOR_NAME,
+    MOST_FOR_NAME_ANYWHERE,
+    MOST_FROM_ADDRESS,
+    WINDOW,
+)
 from koschey.web.protection import SESSION_COOKIE
 from koschey.web.sign_in import own_path
 from tests.access.conftest import PASSWORD, Build, House, basic, bearer, by_token, on_both
@@ -321,8 +327,66 @@ def test_many_names_from_one_address_are_too_many_as_well_and_time_heals(
     monkeypatch.setattr(time, "time_ns", lambda: real() + WINDOW * 1000 + 10**9)
     assert private.get("/simple/", basic("anna", PASSWORD), **ask).status_code == 200
     attempts.sweep()
-    with private.koschey.database.reading() as session:
-        assert session.connection().exec_driver_sql("SELECT count(*) FROM sign_in_failure").scalar() == 0
+    assert kept_attempts(private) == [0], "that anna was right from there"
+    monkeypatch.setattr(time, "time_ns", lambda: real() + FAMILIAR * 1000 + WINDOW * 2000)
+    attempts.sweep()
+    assert kept_attempts(private) == []
+
+
+def kept_attempts(house: House) -> list[int]:
+    with house.koschey.database.reading() as session:
+        return list(session.connection().exec_driver_sql("SELECT count FROM sign_in_failure").scalars())
+
+
+@on_both
+def test_one_name_is_not_guessed_from_many_addresses_and_not_locked_where_it_is_at_home(
+    private: House,
+) -> None:
+    private.user("anna", None, PASSWORD)
+    private.user("otto", None, PASSWORD)
+    home, elsewhere = ({"environ_base": {"REMOTE_ADDR": a}} for a in ("192.0.2.1", "192.0.2.2"))
+    assert private.get("/simple/", basic("anna", PASSWORD), **home).status_code == 200
+    private.grant(Role.READER, "anna")  # the configuration's number moves, and what is recalled goes
+    attempts = private.koschey.access._attempts
+    for number in range(MOST_FOR_NAME_ANYWHERE):
+        attempts.failed("anna", f"198.51.100.{number % 250}")
+    assert private.get("/simple/", basic("anna", "wrong"), **elsewhere).status_code == 429
+    assert private.get("/simple/", basic("anna", "wrong"), **home).status_code == 401
+    assert private.get("/simple/", basic("otto", PASSWORD), **elsewhere).status_code == 200
+
+
+def test_the_addresses_of_one_ipv6_site_are_one(private: House) -> None:
+    private.user("anna", None, PASSWORD)
+
+    def status(address: str) -> int:
+        ask = {"environ_base": {"REMOTE_ADDR": address}}
+        return private.get("/simple/", basic("anna", "wrong"), **ask).status_code
+
+    assert {status(f"2001:db8::{number:x}") for number in range(MOST_FOR_NAME)} == {401}
+    assert [status(address) for address in ("2001:db8::ffff", "2001:db8:0:1::1")] == [429, 401]
+    assert {status("::ffff:192.0.2.1") for _ in range(MOST_FOR_NAME)} == {401}
+    assert [status("192.0.2.1"), status("::ffff:192.0.2.2")] == [429, 401]
+
+
+def test_only_the_password_itself_changes_the_password(private: House) -> None:
+    """A token proves no more than the session does, and somebody may have found either."""
+    private.user("anna", Role.READER, PASSWORD)
+    private.user("otto", Role.READER, "another long one")
+    browser = private.client()
+    private.log_in(browser, "anna")
+    new = {"new": "a new password", "again": "a new password"}
+    own, foreign = private.token("anna", Scope.ADMIN), private.token("otto", Scope.ADMIN)
+    for current in ("", "wrong", own, foreign, "another long one"):
+        assert (
+            private.form(browser, "/account", to="/account/password", current=current, **new).status_code
+            == 422
+        )
+    assert private.status("/simple/", basic("anna", PASSWORD)) == 200
+    assert (
+        private.form(browser, "/account", to="/account/password", current=PASSWORD, **new).status_code == 303
+    )
+    assert browser.get("/simple/").status_code == 401
+    assert private.status("/simple/", basic("anna", "a new password")) == 200
 
 
 # Sessions

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page
 
 from koschey.domain.permissions import Role, Scope
+from koschey.hookspecs import SignInRequest
 from tests.browser.browsing import NARROW, Site, Visitor
 from tests.browser.conftest import Visit
 from tests.fake_upstream import FakeUpstream
@@ -178,7 +179,7 @@ def test_somebody_makes_a_token_that_works_and_revokes_it(visit: Visit, site: Si
     page.get_by_label("Note").fill("laptop")
     page.get_by_role("button", name="Make the token").click()
     secret = page.get_by_label("the token", exact=True).inner_text()
-    actor = site.services.access.basic("__token__", secret)
+    actor = site.services.access.authenticate(f"Bearer {secret}", SignInRequest(method="GET", path="/"))
     assert (actor.name, actor.scopes) == ("dora", {Scope.READ})
 
     page.goto(page.url)  # as somebody does who loads the page again

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from koschey.domain.permissions import Answer, Permission, Role
+from koschey.domain.permissions import Answer, Permission, Role, account_name
 from koschey.errors import Conflict, KoscheyError, NotFound, RequestInvalid
 from koschey.web.access import current_actor, requires
 from koschey.web.admin.forms import asked, given, one_of, submit
@@ -258,7 +258,7 @@ def _remove(user: str) -> str:
 
 
 def _not_oneself(user: str) -> None:
-    if user == current_actor().name:
+    if account_name(user) == current_actor().name:
         raise Conflict("that is you: another administrator can do it, or koschey user at the command line")
 
 

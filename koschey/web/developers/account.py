@@ -11,6 +11,7 @@ from koschey.domain.permissions import SCOPES, Actor, Kind, Permission, Scope
 from koschey.errors import Forbidden, RequestInvalid, Unauthenticated
 from koschey.web.access import current_actor, public
 from koschey.web.current import koschey
+from koschey.web.peers import sign_in_request
 from koschey.web.people import back, html_page, say
 from koschey.web.sign_in import own_path
 
@@ -74,7 +75,7 @@ def change_password() -> Response:
     actor, form = _person(), request.form
     services = koschey()
     try:
-        services.access.basic(actor.name, form.get("current", ""))
+        services.access.confirm(actor, form.get("current", ""), sign_in_request())
     except Unauthenticated:
         return _page(password_problem="that is not your password now", status=HTTPStatus.UNPROCESSABLE_ENTITY)  # noqa: S106
     try:
@@ -108,6 +109,7 @@ def _page(status: int = HTTPStatus.OK, **values: Any) -> Response:
         "developers/account.html",
         status=int(status),
         actor=actor,
+        has_password=actor.kind is Kind.USER and services.directory.user(actor.name).has_password,
         tokens=services.tokens.list(actor.name, limit=100),
         rights=may,
         scopes={scope.value: sorted(SCOPES[scope]) for scope in Scope},
