@@ -250,7 +250,9 @@ def name_glob(text: str) -> str:
 
 
 def _who(actor: Actor) -> str:
-    return actor.name if actor.signed_in else "people who are not signed in"
+    if not actor.signed_in:
+        return "people who are not signed in"
+    return actor.name or ", ".join(sorted(actor.groups)) or "whoever is signed in"
 
 
 def _what(name: str | None, index: str | None) -> str:

@@ -6,12 +6,13 @@ Source: the upload API as warehouse documents it, PEP 427 (wheel names), PEP 625
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from packaging.metadata import RawMetadata
 from packaging.specifiers import SpecifierSet
+from packaging.tags import Tag
 from packaging.utils import (
     InvalidWheelFilename,
     canonicalize_name,
@@ -68,6 +69,11 @@ _CONTROL = (":action", "protocol_version", "filetype", "pyversion", "comment", *
 _ABSENT = "UNKNOWN"
 _FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*")
 _HEX = re.compile(r"[0-9a-f]+")
+#: How tags of platforms begin (PEP 425): those of the public index, and of systems that companies build for.
+_PLATFORM = re.compile(
+    r"any|win32|(?:win|linux|manylinux|manylinux1|manylinux2010|manylinux2014|musllinux|macosx|ios|android|pyodide|"
+    r"emscripten|wasi|freebsd|netbsd|openbsd|dragonfly|solaris|sunos|aix|cygwin|mingw|msys|haiku)_[a-z0-9_]+"
+)
 _FILETYPES = {"bdist_wheel": ".whl", "sdist": ".tar.gz"}
 
 
@@ -248,10 +254,11 @@ def _check_agreement(filename: str, project: str, version: Version) -> None:
             )
         return
     try:
-        stated, stated_version, _, _ = parse_wheel_filename(filename)
+        stated, stated_version, _, tags = parse_wheel_filename(filename)
     except (InvalidWheelFilename, InvalidVersion, ValueError) as error:
         problem = " ".join(str(error).split())
         raise UploadInvalid("filename-invalid", f"the filename is no wheel's: {_cut(problem)}") from None
+    _check_platforms(tags)
     if stated != name:
         raise UploadInvalid(
             "filename-disagrees", f"the filename is of {_cut(stated)}, the field name says {_cut(project)}"
@@ -261,6 +268,14 @@ def _check_agreement(filename: str, project: str, version: Version) -> None:
             "filename-disagrees",
             f"the filename says version {stated_version}, the field version says {version}",
         )
+
+
+def _check_platforms(tags: Iterable[Tag]) -> None:
+    for tag in tags:
+        if not _PLATFORM.fullmatch(tag.platform):
+            raise UploadInvalid(
+                "filename-invalid", f"the filename is for a platform that is none: {_cut(tag.platform)}"
+            )
 
 
 def _one(fields: Fields, name: str) -> str | None:

@@ -127,11 +127,14 @@ class Uploads:
         _check_digests(said.digests, incoming)
         sha256 = incoming.digest("sha256")
         known = look.projects.get(source.id)
-        if known is None:
+        if known is not None:
+            there = self._lookup.release(known.project_id, said.release)
+            if _place(said, sha256, there) is None:
+                return Received.UNCHANGED
+        embedded, provenance = self._looked_into(said, incoming, sha256)
+        if known is None:  # what cannot come in anyway is no reason to ask anybody outside
             self._admission.admit(index, said.name)
-        elif _place(said, sha256, self._lookup.release(known.project_id, said.release)) is None:
-            return Received.UNCHANGED
-        whole = self._whole(said, incoming, sha256)
+        whole = self._whole(said, incoming, sha256, embedded, provenance)
         failpoint("upload.published")
         received = self._recorded(source, whole, actor)
         failpoint("upload.committed")
@@ -151,8 +154,13 @@ class Uploads:
         self._pool.shutdown()
         self._examiner.close()
 
-    def _whole(self, said: Submission, incoming: Incoming, sha256: str) -> _Whole:
-        """Look into the file and put it, and what belongs to it, into the store."""
+    def _looked_into(
+        self, said: Submission, incoming: Incoming, sha256: str
+    ) -> tuple[Embedded, bytes | None]:
+        """What the file says of itself, and its provenance if attestations came along.
+
+        Raises: UploadInvalid.
+        """
         # Heavy, and not wanted by a web process that takes no uploads.
         from koschey.checks.examiner import Unreadable
 
@@ -165,6 +173,12 @@ class Uploads:
         if said.attestations is not None:
             provenance = provenance_of(said.attestations, said.filename, sha256)
         failpoint("upload.verified")
+        return embedded, provenance
+
+    def _whole(
+        self, said: Submission, incoming: Incoming, sha256: str, embedded: Embedded, provenance: bytes | None
+    ) -> _Whole:
+        """Put the file, and what belongs to it, into the store."""
         size = incoming.size
         # At the same time: what both wait for is the disk, or a store far away.
         publishing = self._pool.submit(self._store.publish, incoming.path, sha256, size)

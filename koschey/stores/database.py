@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from koschey.errors import Busy, StoreUnavailable
+from koschey.errors import Busy, RequestInvalid, StoreUnavailable
 from koschey.settings import Settings
 from koschey.stores.models import Base, Counter, Event, Project
 
@@ -239,6 +239,8 @@ def _translated() -> Iterator[None]:
         if not _is_race(error):
             raise
         raise Busy("what this is about") from error
+    except OverflowError as error:  # SQLite's driver takes 64 bits and no more
+        raise RequestInvalid("a number is larger than any here can be") from error
     except DBAPIError as error:
         if error.connection_invalidated or isinstance(error, OperationalError):  # a deadlock is one, too
             detail = str(error.orig).strip().splitlines() or ["no answer"]

@@ -145,6 +145,14 @@ def test_one_user_cannot_revoke_anothers_token(house: House) -> None:
     assert house.koschey.tokens.revoke(1, actor="test") is False
 
 
+@on_both
+@pytest.mark.parametrize("number", [2, 2**31, 2**63, 10**30])
+def test_a_number_that_no_token_has_is_none_of_ours(house: House, number: int) -> None:
+    house.user("anna", Role.ADMIN, PASSWORD)
+    with pytest.raises((NotFound, RequestInvalid)):
+        house.koschey.tokens.revoke(number, actor="test")
+
+
 # What is wrong
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,17 @@ def test_a_taken_name_is_refused_until_it_is_claimed(house: House) -> None:
 
     assert house.upload(house.wheel("Taken", "1.0")).status_code == 200
     assert [file["filename"] for file in house.page("taken")["files"]] == ["taken-1.0-py3-none-any.whl"]
+
+
+def test_what_is_not_sound_is_refused_without_asking_whose_the_name_is(
+    house: House, upstream: FakeUpstream
+) -> None:
+    for name in ("taken", "acme-new"):
+        file = house.wheel(name, "1.0")
+        cut = replace(file, content=file.content[:-1])
+        refused = house.upload(cut)
+        assert (refused.status_code, refused.json["code"]) == (400, "file-unsound")
+    assert upstream.count("*") == 0
 
 
 def test_a_merged_name_takes_uploads_beside_what_is_outside(house: House) -> None:

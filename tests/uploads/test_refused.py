@@ -89,6 +89,8 @@ NAMES: list[tuple[str, str]] = [
     ("acme-1.0-x-py3-none-any.whl", "the filename is no wheel's"),
     ("acme-one-py3-none-any.whl", "the filename is no wheel's"),
     ("acme__x-1.0-py3-none-any.whl", "the filename is no wheel's"),
+    ("acme-1.0-py3-none-any.whl.whl", "a platform that is none: whl"),
+    ("acme-1.0-py3-none-windows.whl", "a platform that is none: windows"),
     ("acme-1.0-py3-none-any-more-x.whl", "the filename is no wheel's"),
     ("acmes-1.0-py3-none-any.whl", "the filename is of acmes"),
     ("acme-1.1-py3-none-any.whl", "the filename says version 1.1"),
