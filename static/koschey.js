@@ -22,15 +22,16 @@
     const target = event.detail.target;
     for (const element of target.querySelectorAll("[data-scripted]")) element.hidden = false;
     count();
-    if (target.id === "panel-body") {
-      if (!panel.open) panel.showModal();
-      ($("[aria-invalid]", panel) ?? $("[autofocus]", panel) ?? $("textarea, input:not([type=hidden])", panel))?.focus();
-      return;
-    }
-    if (left >= 0 && document.activeElement === document.body) {
+    if (target.id !== "panel-body" && left >= 0 && document.activeElement === document.body) {
       const now = rows();
       (link(now[Math.min(left, now.length - 1)] ?? document) ?? $("#main")).focus();
     }
+  });
+  // Once it has settled: before that, htmx does not know the form yet, and takes the focus once more.
+  document.addEventListener("htmx:afterSettle", (event) => {
+    if (event.detail.target.id !== "panel-body") return;
+    if (!panel.open) panel.showModal();
+    ($("[aria-invalid]", panel) ?? $("[autofocus]", panel) ?? $("textarea, input:not([type=hidden])", panel))?.focus();
   });
   document.addEventListener("htmx:responseError", (event) => announce(problem(event.detail.xhr)));
   document.addEventListener("htmx:sendError", () => announce("Koschey did not answer; try again."));

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import text
 
 from koschey.domain.permissions import EVERYONE, Role
-from koschey.services.upstreams import Upstreams
 from koschey.settings import Settings
 from koschey.stores.database import Database
-from koschey.stores.models import Event, Grant, Hold
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,46 +22,36 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 class Checklist:
     """Looks what is done, by first rows of indexes."""
 
-    def __init__(self, database: Database, upstreams: Upstreams, settings: Settings) -> None:
+    def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
-        self._upstreams = upstreams
         self._settings = settings
 
     def steps(self) -> list[Step]:
         """All steps in order; when all are done the list is no longer shown."""
+        given = {"reviewer": Role.REVIEWER.value, "everyone": EVERYONE}
         with self._database.reading() as session:
-            held = session.scalar(
-                select(Hold.file_id).order_by(Hold.index_id, Hold.file_id).limit(1)
-            ) or session.scalar(select(Event.id).where(Event.action == "file.held").limit(1))
-            roles = set(session.scalars(select(Grant.role).distinct()))
-            open_to_all = session.scalar(select(Grant.id).where(Grant.subject == EVERYONE).limit(1))
-            said = session.scalar(
-                select(Event.id)
-                .where(Event.action == "grant.add", Event.subject != EVERYONE, Event.actor != "koschey")
-                .limit(1)
-            )
-        upstreams = self._upstreams.list()
+            found = session.execute(_FOUND, given).one()
         return [
             Step(
-                done=any(upstream.looked_at for upstream in upstreams) or not upstreams,
+                done=found.answered is not None or found.upstream is None,
                 title="An upstream answers",
                 words="Test it, and install something through Koschey.",
                 path="admin/upstreams",
             ),
             Step(
-                done=held is not None,
+                done=found.held is not None or found.was_held is not None,
                 title="A new release was held",
                 words="It is once somebody asks for a project that has one.",
                 path="admin/quarantine",
             ),
             Step(
-                done=Role.REVIEWER in roles,
+                done=found.reviewer is not None,
                 title="Somebody reviews",
                 words="Give a person or a group the role reviewer.",
                 path="admin/access/grants",
             ),
             Step(
-                done=open_to_all is None or said is not None,
+                done=found.open_to_all is None or found.said is not None,
                 title="Who may read is decided",
                 words="Everyone may read without signing in: keep that, and give roles; or take it back.",
                 path="admin/access/grants?subject=everyone",
@@ -75,3 +63,17 @@ class Checklist:
                 path="admin/system",
             ),
         ]
+
+
+# Of everything the first row by an index: not EXISTS, which PostgreSQL would answer by any row of the table.
+_FOUND = text(
+    "SELECT (SELECT file_id FROM hold ORDER BY index_id, file_id LIMIT 1) AS held, "
+    "(SELECT id FROM event WHERE action = 'file.held' ORDER BY id LIMIT 1) AS was_held, "
+    '(SELECT min(id) FROM "grant" WHERE role = :reviewer) AS reviewer, '
+    '(SELECT min(id) FROM "grant" WHERE subject = :everyone) AS open_to_all, '
+    "(SELECT id FROM event WHERE action = 'grant.add' AND subject <> :everyone AND actor <> 'koschey' "
+    "ORDER BY id LIMIT 1) AS said, "
+    "(SELECT min(id) FROM source WHERE kind = 'upstream') AS upstream, "
+    "(SELECT s.id FROM source s WHERE s.kind = 'upstream' AND (SELECT p.looked_at FROM project p WHERE "
+    "p.source_id = s.id AND p.looked_at IS NOT NULL ORDER BY p.looked_at DESC LIMIT 1) > 0 LIMIT 1) AS answered"
+)

@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.orm import Session
 
 from koschey.domain.page import Microseconds
 from koschey.domain.quarantine import Rule
-from koschey.services.configuration import Configuration
-from koschey.services.holds import held_counter
 from koschey.stores.database import Database, now
 
 #: Counts go so far; more than this is as alarming.
@@ -74,89 +71,79 @@ class Numbers:
 class Metrics:
     """Asks for the numbers."""
 
-    def __init__(self, database: Database, configuration: Configuration) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._configuration = configuration
 
     def numbers(self) -> Numbers:
         """The numbers of this moment."""
         at = now()
-        indexes = self._configuration.indexes()
+        given = {"now": at, "bound": COUNTED, "failed": Rule.FAILED_CHECK.value}
         with self._database.reading() as session:
+            checks = session.execute(_CHECKS, given).one()
             return Numbers(
-                indexes=tuple(_index(session, index.id, index.name, at) for index in indexes),
-                checks_due=_one(session, _DUE, now=at, bound=COUNTED) or 0,
-                checks_lag=_age(_one(session, _OLDEST_DUE, now=at), at),
-                syncs=tuple(_sync(session, row, at) for row in session.execute(_SYNCS)),
+                indexes=tuple(_index(row, at) for row in session.execute(_INDEXES, given)),
+                checks_due=checks.due,
+                checks_lag=_age(checks.oldest, at),
+                syncs=tuple(_sync(row, at) for row in session.execute(_SYNCS, given)),
             )
 
 
-def _sync(session: Session, row: Any, at: Microseconds) -> SyncNumbers:
-    lowest = _one(session, _LOWEST_DUE, source=row.id)
-    behind = 0 if lowest is None or row.root_serial is None else max(0, row.root_serial - lowest + 1)
+def _sync(row: Any, at: Microseconds) -> SyncNumbers:
+    known = row.lowest is not None and row.root_serial is not None
     return SyncNumbers(
         name=row.name,
         requests=row.requests,
         unchanged=row.unchanged,
         bytes=row.bytes,
         failures=row.failures,
-        left=_one(session, _LEFT, source=row.id, bound=COUNTED) or 0,
-        serials_behind=behind,
+        left=row.waiting,
+        serials_behind=max(0, row.root_serial - row.lowest + 1) if known else 0,
         seconds_behind=_age(row.in_step_at, at),
         alarm=row.alarm is not None,
     )
 
 
-def _index(session: Session, index_id: int, name: str, at: Microseconds) -> IndexNumbers:
-    rules = session.execute(_REVIEW, {"index": index_id, "bound": COUNTED}).all()
-    review: dict[str, int] = {row.rule: row.number for row in rules}
+def _index(row: Any, at: Microseconds) -> IndexNumbers:
+    review, failed = map(int, row.review.split())
     return IndexNumbers(
-        name=name,
-        hidden=_one(session, _HIDDEN, name=held_counter(index_id)) or 0,
-        review=sum(review.values()),
-        failed_checks=review.get(Rule.FAILED_CHECK.value, 0),
-        oldest=_age(_one(session, _OLDEST, index=index_id), at),
-        oldest_review=_age(_one(session, _OLDEST_REVIEW, index=index_id), at),
-        sweep_lag=_age(_one(session, _OVERDUE, index=index_id, now=at), at),
+        name=row.name,
+        hidden=row.hidden or 0,
+        review=review,
+        failed_checks=failed,
+        oldest=_age(row.oldest, at),
+        oldest_review=_age(row.oldest_review, at),
+        sweep_lag=_age(row.overdue, at),
     )
 
 
+# One question for all indexes, and one for all upstreams: each part of it is a first entry, or a count up to a
+# bound, found by an index. One pass over what waits for review gives both of its counts, as a text. Counters are
+# named as by ``koschey.services.holds.held_counter``.
+_INDEXES = text(
+    "SELECT i.name, "
+    "(SELECT value FROM counter WHERE name = 'held:' || i.id) AS hidden, "
+    "(SELECT count(*) || ' ' || count(CASE WHEN rule = :failed THEN 1 END) FROM "
+    "(SELECT rule FROM hold WHERE index_id = i.id AND review LIMIT :bound) AS waiting) AS review, "
+    "(SELECT since FROM hold WHERE index_id = i.id AND review ORDER BY since LIMIT 1) AS oldest_review, "
+    # What was rejected stays in the table; ``ix_hold_held`` has only what is held.
+    "(SELECT since FROM hold WHERE index_id = i.id AND state = 'held' ORDER BY since LIMIT 1) AS oldest, "
+    "(SELECT until FROM hold WHERE until IS NOT NULL AND until <= :now AND index_id = i.id "
+    "ORDER BY until LIMIT 1) AS overdue "
+    'FROM "index" i ORDER BY i.name'
+)
 _SYNCS = text(
-    "SELECT s.id, s.name, COALESCE(t.requests, 0) AS requests, COALESCE(t.unchanged, 0) AS unchanged, "
+    "SELECT s.name, COALESCE(t.requests, 0) AS requests, COALESCE(t.unchanged, 0) AS unchanged, "
     "COALESCE(t.bytes, 0) AS bytes, COALESCE(t.failures, 0) AS failures, t.root_serial, t.in_step_at, "
-    "t.alarm FROM source s LEFT JOIN sync_state t ON t.source_id = s.id "
-    "WHERE s.kind = 'upstream' ORDER BY s.name"
+    "t.alarm, (SELECT d.serial FROM sync_due d WHERE d.source_id = s.id AND d.serial IS NOT NULL "
+    "ORDER BY d.serial LIMIT 1) AS lowest, (SELECT count(*) FROM "
+    "(SELECT 1 FROM sync_due d WHERE d.source_id = s.id LIMIT :bound) AS due) AS waiting "
+    "FROM source s LEFT JOIN sync_state t ON t.source_id = s.id WHERE s.kind = 'upstream' ORDER BY s.name"
 )
-_LOWEST_DUE = text(
-    "SELECT serial FROM sync_due WHERE source_id = :source AND serial IS NOT NULL ORDER BY serial LIMIT 1"
+_CHECKS = text(
+    "SELECT (SELECT count(*) FROM (SELECT 1 FROM file WHERE due_at IS NOT NULL AND due_at <= :now "
+    "LIMIT :bound) AS waiting) AS due, (SELECT due_at FROM file WHERE due_at IS NOT NULL AND due_at <= :now "
+    "ORDER BY due_at LIMIT 1) AS oldest"
 )
-_LEFT = text(
-    "SELECT count(*) FROM (SELECT 1 FROM sync_due WHERE source_id = :source LIMIT :bound) AS waiting"
-)
-_HIDDEN = text("SELECT value FROM counter WHERE name = :name")
-_REVIEW = text(
-    "SELECT rule, count(*) AS number FROM "
-    "(SELECT rule FROM hold WHERE index_id = :index AND review LIMIT :bound) AS waiting GROUP BY rule"
-)
-_OLDEST_REVIEW = text("SELECT since FROM hold WHERE index_id = :index AND review ORDER BY since LIMIT 1")
-# What was rejected stays in the table; ``ix_hold_held`` has only what is held.
-_OLDEST = text("SELECT since FROM hold WHERE index_id = :index AND state = 'held' ORDER BY since LIMIT 1")
-_OVERDUE = text(
-    "SELECT until FROM hold WHERE until IS NOT NULL AND until <= :now AND index_id = :index "
-    "ORDER BY until LIMIT 1"
-)
-_DUE = text(
-    "SELECT count(*) FROM (SELECT 1 FROM file WHERE due_at IS NOT NULL AND due_at <= :now LIMIT :bound) "
-    "AS due"
-)
-_OLDEST_DUE = text(
-    "SELECT due_at FROM file WHERE due_at IS NOT NULL AND due_at <= :now ORDER BY due_at LIMIT 1"
-)
-
-
-def _one(session: Session, statement: Any, **values: Any) -> int | None:
-    value: int | None = session.execute(statement, values).scalar()
-    return value
 
 
 def _age(since: Microseconds | None, at: Microseconds) -> float:

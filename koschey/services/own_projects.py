@@ -13,7 +13,8 @@ from koschey.errors import NotFound
 from koschey.services.configuration import Configuration
 from koschey.services.known import owners, projects_named
 from koschey.services.names import Names
-from koschey.stores.database import Database
+from koschey.services.newest import newest_visible
+from koschey.stores.database import Database, now
 from koschey.stores.models import File, Project, ProjectState, Source, SourceKind
 
 
@@ -65,28 +66,27 @@ class OwnProjects:
         ]
 
     def about(self, name: str) -> dict[str, Any]:
-        """Whose a name is in each index and by which rules, and its hosted projects with their files.
+        """Whose a name is in each index, what is visible there, by which rules, and its hosted projects' files.
 
         Raises:
             RequestInvalid: not a name. NotFound: nothing is known or said of it.
         """
         wanted = normalize(name)
         with self._database.reading() as session:
-            projects = projects_named(session.connection(), [wanted])
-            sources = {row.id: row for row in session.scalars(select(Source))}
-            hosted = [p for p in projects if sources[p.source_id].kind == SourceKind.HOSTED]
+            connection = session.connection()
+            projects = projects_named(connection, [wanted])
+            indexes = self._configuration.indexes(session)
+            query = select(Project.id, Project.status_reason, Source.name, Source.kind).join(Source)
+            sources = {row.id: row for row in session.execute(query.where(Project.name == wanted))}
+            projects = [project for project in projects if project.id in sources]
+            hosted = [p for p in projects if sources[p.id].kind == SourceKind.HOSTED]
             found = select(File).where(File.project_id.in_([project.id for project in hosted]))
-            files = list(session.scalars(found.order_by(File.id)))
-            reasons = dict(
-                session.execute(
-                    select(Project.id, Project.status_reason).where(Project.id.in_([p.id for p in hosted]))
-                ).all()
-            )
-        indexes = self._configuration.indexes()
-        having = {project.source_id for project in projects}
+            files = list(session.scalars(found.order_by(File.id))) if hosted else []
+            newest = newest_visible(connection, indexes, projects, now())
         rules = [rule for rule in self._names.rules() if _covers(rule, wanted)]
         if not rules and all(project.state == ProjectState.ABSENT for project in projects):
             raise NotFound("project", wanted)
+        having = {project.source_id for project in projects}
         return {
             "name": wanted,
             "rules": rules,
@@ -94,16 +94,17 @@ class OwnProjects:
                 {
                     "index": index.name,
                     "outside": index.outside(wanted, having).value,
-                    "sources": [sources[part.source_id].name for part in owners(index, projects)],
+                    "sources": [sources[part.id].name for part in owners(index, projects)],
+                    "newest": newest.get(index.name),
                 }
                 for index in indexes
             ],
             "hosted": [
                 {
-                    "source": sources[project.source_id].name,
+                    "source": sources[project.id].name,
                     "state": project.state,
                     "status": project.status,
-                    "status_reason": reasons[project.id],
+                    "status_reason": sources[project.id].status_reason,
                     "files": [_file(file) for file in files if file.project_id == project.id],
                 }
                 for project in hosted

@@ -167,7 +167,7 @@ class Koschey:
     def checklist(self) -> Checklist:
         from koschey.services.checklist import Checklist
 
-        return Checklist(self.database, self.upstreams, self.settings)
+        return Checklist(self.database, self.settings)
 
     @cached_property
     def closure(self) -> Closure:
@@ -245,7 +245,7 @@ class Koschey:
     def metrics(self) -> Metrics:
         from koschey.services.metrics import Metrics
 
-        return Metrics(self.database, self.configuration)
+        return Metrics(self.database)
 
     @cached_property
     def keeping(self) -> Keeping:

@@ -125,6 +125,7 @@ def test_what_somebody_else_decided_meanwhile_is_shown_and_stands(
 def test_a_queue_is_worked_off_by_the_keyboard_alone(rena: Visitor, held: list[str]) -> None:
     waiting(rena, "held-")
     page = rena.page
+    page.evaluate("htmx.config.defaultSettleDelay = 300")  # as on a busy machine
     here = "document.activeElement.innerText"
     rows = page.locator("[data-row] [data-open]").all_inner_texts()
     page.keyboard.press("j")

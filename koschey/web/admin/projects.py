@@ -12,13 +12,12 @@ from koschey.domain.names import NormalizedName
 from koschey.domain.page import Microseconds
 from koschey.domain.permissions import Permission
 from koschey.domain.policy import DAY
-from koschey.domain.quarantine import State
 from koschey.errors import KoscheyError, NotFound, RequestInvalid
 from koschey.services.audit import EventFilter
 from koschey.services.project_lists import Which
 from koschey.services.projects import Status, status_of
 from koschey.stores.database import now
-from koschey.web.access import current_actor, requires
+from koschey.web.access import configuration_number, current_actor, requires
 from koschey.web.admin.forms import asked, given, number, submit
 from koschey.web.current import koschey
 from koschey.web.developers.addresses import normalized
@@ -242,7 +241,6 @@ def _project(
         if problem is None:
             raise
         about = {"rules": [], "indexes": [], "hosted": []}
-    latest = {row["index"]: _latest(row["index"], name) for row in about["indexes"] if row["sources"]}
     found = services.audit.page(EventFilter(project=name), limit=_EVENTS)
     return html_page(
         "admin/project.html",
@@ -252,7 +250,6 @@ def _project(
         known=services.project_lists.project(name),
         held=services.project_lists.held_by_index(name),
         clients=services.project_lists.clients(name),
-        latest=latest,
         indexes=_indexes(),
         statuses=list(Status),
         problem=problem,
@@ -260,14 +257,8 @@ def _project(
     )
 
 
-def _latest(index: str, name: NormalizedName) -> str | None:
-    """The newest version that is visible in an index."""
-    why = koschey().explanations.project(index, name)
-    return next((version.version for version in why.versions if version.state is State.VISIBLE), None)
-
-
 def _indexes() -> list[str]:
-    return [index.name for index in koschey().configuration.indexes()]
+    return [index.name for index in koschey().configuration.indexes(number=configuration_number())]
 
 
 def _who() -> str:
