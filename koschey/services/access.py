@@ -203,12 +203,12 @@ class Access:
             raise Unauthenticated(presented=True)
         return f"{user.user_id}:{user.epoch}"
 
-    def by_session(self, key: str) -> Actor | None:
-        """The actor of a session; None: it has ended."""
+    def by_session(self, key: str, number: int | None = None) -> Actor | None:
+        """The actor of a session; None: it has ended. ``number``: as for ``authenticate``."""
         user_id, _, epoch = key.partition(":")
         if not (user_id.isdigit() and epoch.isdigit()):
             return None
-        page = self._roster.page()
+        page = self._roster.page(number)
         user = self._roster.user_with_id(page, int(user_id))
         if user is None or user.disabled or user.epoch != int(epoch):
             return None

@@ -75,5 +75,6 @@ _FOUND = text(
     "ORDER BY id LIMIT 1) AS said, "
     "(SELECT min(id) FROM source WHERE kind = 'upstream') AS upstream, "
     "(SELECT s.id FROM source s WHERE s.kind = 'upstream' AND (SELECT p.looked_at FROM project p WHERE "
-    "p.source_id = s.id AND p.looked_at IS NOT NULL ORDER BY p.looked_at DESC LIMIT 1) > 0 LIMIT 1) AS answered"
+    "p.source_id = s.id AND p.looked_at IS NOT NULL ORDER BY p.looked_at DESC LIMIT 1) > 0 "
+    "LIMIT 1) AS answered"
 )

@@ -65,6 +65,8 @@ class Numbers:
     """At most ``COUNTED``."""
     checks_lag: float
     """How overdue the oldest of them is, in seconds."""
+    failing: int
+    """Files whose storing or checking was begun in vain, at most ``COUNTED``."""
     syncs: tuple[SyncNumbers, ...] = ()
 
 
@@ -84,6 +86,7 @@ class Metrics:
                 indexes=tuple(_index(row, at) for row in session.execute(_INDEXES, given)),
                 checks_due=checks.due,
                 checks_lag=_age(checks.oldest, at),
+                failing=checks.failing,
                 syncs=tuple(_sync(row, at) for row in session.execute(_SYNCS, given)),
             )
 
@@ -116,9 +119,9 @@ def _index(row: Any, at: Microseconds) -> IndexNumbers:
     )
 
 
-# One question for all indexes, and one for all upstreams: each part of it is a first entry, or a count up to a
-# bound, found by an index. One pass over what waits for review gives both of its counts, as a text. Counters are
-# named as by ``koschey.services.holds.held_counter``.
+# One question for all indexes, and one for all upstreams: each part of it is a first entry, or a count up to
+# a bound, found by an index. One pass over what waits for review gives both of its counts, as a text; counters
+# are named as by ``koschey.services.holds.held_counter``.
 _INDEXES = text(
     "SELECT i.name, "
     "(SELECT value FROM counter WHERE name = 'held:' || i.id) AS hidden, "
@@ -142,7 +145,8 @@ _SYNCS = text(
 _CHECKS = text(
     "SELECT (SELECT count(*) FROM (SELECT 1 FROM file WHERE due_at IS NOT NULL AND due_at <= :now "
     "LIMIT :bound) AS waiting) AS due, (SELECT due_at FROM file WHERE due_at IS NOT NULL AND due_at <= :now "
-    "ORDER BY due_at LIMIT 1) AS oldest"
+    "ORDER BY due_at LIMIT 1) AS oldest, "
+    "(SELECT count(*) FROM (SELECT 1 FROM file WHERE attempts > 0 LIMIT :bound) AS failed) AS failing"
 )
 
 

@@ -9,20 +9,24 @@ from sqlalchemy import Connection
 from koschey.domain.explaining import newest_first
 from koschey.domain.page import Microseconds
 from koschey.services.configuration import IndexConfig
-from koschey.services.known import KnownProject, decisions_about, files_of, judge, owners, shown
+from koschey.services.known import Decisions, KnownProject, files_of, judge, owners, shown
 
 
 def newest_visible(
-    connection: Connection, indexes: Sequence[IndexConfig], projects: Sequence[KnownProject], at: Microseconds
+    connection: Connection,
+    indexes: Sequence[IndexConfig],
+    projects: Sequence[KnownProject],
+    decisions: Decisions,
+    at: Microseconds,
 ) -> dict[str, str]:
     """By name of the index the newest version of which a file is visible; indexes without one are left out.
 
     Args:
         projects: what every source has of the name.
+        decisions: those about it (``koschey.services.known.decisions_about``).
         at: the time of the verdicts.
     """
     files = files_of(connection, [project.id for project in projects])
-    decisions = decisions_about(connection, {project.name for project in projects if project.decided})
     newest: dict[str, str] = {}
     for index in indexes:
         parts = owners(index, projects)

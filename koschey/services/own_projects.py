@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
 from sqlalchemy import case, func, select, tuple_
 
+from koschey.domain.decisions import Kind
 from koschey.domain.explanation import iso
 from koschey.domain.names import normalize
+from koschey.domain.page import Microseconds
 from koschey.errors import NotFound
 from koschey.services.configuration import Configuration
-from koschey.services.known import owners, projects_named
+from koschey.services.gate import decision_of
+from koschey.services.known import decisions_about, owners, projects_named
 from koschey.services.names import Names
 from koschey.services.newest import newest_visible
 from koschey.stores.database import Database, now
@@ -65,8 +69,11 @@ class OwnProjects:
             for project_id, name, source, status, reason, state in rows
         ]
 
-    def about(self, name: str) -> dict[str, Any]:
-        """Whose a name is in each index, what is visible there, by which rules, and its hosted projects' files.
+    def about(self, name: str, *, number: int | None = None) -> dict[str, Any]:
+        """Whose a name is in each index and by which rules, what is visible there, and its hosted projects.
+
+        Args:
+            number: the configuration's, if the caller has just read it.
 
         Raises:
             RequestInvalid: not a name. NotFound: nothing is known or said of it.
@@ -75,14 +82,15 @@ class OwnProjects:
         with self._database.reading() as session:
             connection = session.connection()
             projects = projects_named(connection, [wanted])
-            indexes = self._configuration.indexes(session)
+            indexes = self._configuration.indexes(session, number=number)
             query = select(Project.id, Project.status_reason, Source.name, Source.kind).join(Source)
             sources = {row.id: row for row in session.execute(query.where(Project.name == wanted))}
             projects = [project for project in projects if project.id in sources]
             hosted = [p for p in projects if sources[p.id].kind == SourceKind.HOSTED]
             found = select(File).where(File.project_id.in_([project.id for project in hosted]))
             files = list(session.scalars(found.order_by(File.id))) if hosted else []
-            newest = newest_visible(connection, indexes, projects, now())
+            decisions = decisions_about(connection, {p.name for p in projects if p.decided})
+            newest = newest_visible(connection, indexes, projects, decisions, now())
         rules = [rule for rule in self._names.rules() if _covers(rule, wanted)]
         if not rules and all(project.state == ProjectState.ABSENT for project in projects):
             raise NotFound("project", wanted)
@@ -90,6 +98,7 @@ class OwnProjects:
         return {
             "name": wanted,
             "rules": rules,
+            "trust": _trust(decisions.get(wanted, []), now()),
             "indexes": [
                 {
                     "index": index.name,
@@ -114,6 +123,24 @@ class OwnProjects:
 
 def _covers(rule: dict[str, Any], name: str) -> bool:
     return fnmatchcase(name, rule["pattern"])
+
+
+def _trust(rows: Iterable[Sequence[Any]], at: Microseconds) -> list[dict[str, Any]]:
+    """Of the decisions about a name (``lookup.DECISION_COLUMNS``) the trust that is in force."""
+    made = list(rows)
+    reverted = {row[11] for row in made if row[1] == Kind.REVERT}
+    found = [decision_of(row) for row in made if row[1] == Kind.TRUST and row[0] not in reverted]
+    return [
+        {
+            "index": trust.index,
+            "actor": trust.actor,
+            "reason": trust.reason,
+            "at": iso(trust.at),
+            "expires_at": iso(trust.expires_at),
+        }
+        for trust in found
+        if trust.expires_at is None or trust.expires_at > at
+    ]
 
 
 def _file(file: File) -> dict[str, Any]:

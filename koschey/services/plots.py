@@ -109,7 +109,8 @@ class Plots:
         return Plot(
             key="storage",
             title="Stored",
-            description=f"What was stored at the end of each day; it grew by {grown / 1e9:,.1f} GB.",
+            description="What was stored at the end of each day; "
+            f"it {'shrank' if grown < 0 else 'grew'} by {abs(grown) / 1e9:,.1f} GB.",
             times=[_day(day) for day in days],
             series=[Series(label="stored", values=values)],
             size=True,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -32,7 +32,6 @@ from koschey.services.known import (
     decisions_about,
     judge,
     owners,
-    projects_named,
 )
 from koschey.services.sightings import Sighted, sighting
 from koschey.stores.database import Database, now
@@ -137,8 +136,11 @@ class ReviewQueue:
         rows = [found.get((row.project_id, row.release)) for row in page.rows]
         return Page(tuple(row for row in rows if row is not None), page.newer, page.older)
 
-    def version(self, name: str, version: str) -> QueuedVersion | None:
-        """One version of a normalised name, in any spelling, if something of it is recorded as hidden."""
+    def version(self, name: str, version: str, *, number: int | None = None) -> QueuedVersion | None:
+        """One version of a normalised name, in any spelling, if something of it is recorded as hidden.
+
+        ``number``: the configuration's, if the caller has just read it.
+        """
         query = (
             select(Hold.project_id, Hold.release, Hold.since)
             .join(Project, Project.id == Hold.project_id)
@@ -147,7 +149,7 @@ class ReviewQueue:
         )
         with self._database.reading() as session:
             rows = session.execute(query.limit(1)).all()
-            found = _versions(session, self._configuration.indexes(), rows)
+            found = _versions(session, self._configuration.indexes(number=number), rows)
         return next(iter(found.values()), None)
 
 
@@ -215,8 +217,8 @@ def _versions(
         .where(or_(*(and_(Hold.project_id == p, Hold.release == r) for p, r in since)))
     )
     hidden: dict[tuple[int, str], list[tuple[IndexConfig, KnownFile]]] = defaultdict(list)
-    projects = _known(session, {project_id for project_id, _ in since})
-    named = _by_name(session, projects.values())
+    named = _by_name(session, {project_id for project_id, _ in since})
+    projects = {project.id: project for same in named.values() for project in same}
     for index_id, release, *columns in session.execute(query):
         file = KnownFile._make(columns)
         index = by_id.get(index_id)
@@ -239,17 +241,16 @@ def _versions(
     return found
 
 
-def _known(session: Session, ids: set[int]) -> dict[int, KnownProject]:
-    """Projects by their ids. By a query of their own: joined, PostgreSQL would rather go through them all."""
-    query = select(*(getattr(Project, name) for name in KnownProject._fields)).where(Project.id.in_(ids))
-    return {row.id: KnownProject._make(row) for row in session.execute(query)}
+def _by_name(session: Session, ids: set[int]) -> dict[str, list[KnownProject]]:
+    """What every source has of the names of some projects.
 
-
-def _by_name(session: Session, projects: Iterable[KnownProject]) -> dict[str, list[KnownProject]]:
-    """What every source has of the names of some projects."""
+    By the names of those ids, apart from their files: joined, PostgreSQL would go through them all.
+    """
+    names = select(Project.name).where(Project.id.in_(ids))
+    query = select(*(getattr(Project, column) for column in KnownProject._fields))
     found: dict[str, list[KnownProject]] = defaultdict(list)
-    for project in projects_named(session.connection(), sorted({project.name for project in projects})):
-        found[project.name].append(project)
+    for row in session.execute(query.where(Project.name.in_(names)).order_by(Project.id)):
+        found[row.name].append(KnownProject._make(row))
     return found
 
 

@@ -50,18 +50,27 @@ class Search:
         self._configuration = configuration
         self._locks = locks
 
-    def find(self, index_name: str, typed: str, names: Names, *, after: str | None = None) -> Found:
+    def find(
+        self,
+        index_name: str,
+        typed: str,
+        names: Names,
+        *,
+        after: str | None = None,
+        number: int | None = None,
+    ) -> Found:
         """Names in an index that begin with what was typed, or have a part that does.
 
         Args:
             typed: the beginning of a name or of one of its parts, in any spelling.
             names: those that the one who asks may read.
             after: ``next`` of the page before.
+            number: the configuration's, if the caller has just read it.
 
         Raises:
             NotFound: no such index. RequestInvalid: nothing that could be part of a name.
         """
-        index = self._configuration.index(index_name)
+        index = self._configuration.index(index_name, number)
         self.catch_up()
         wanted, last = beginning(typed), _decoded(after)
         found: list[str] = []

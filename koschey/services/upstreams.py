@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 
 from koschey.domain.filters import Filters
 from koschey.domain.page import Microseconds
 from koschey.errors import NotFound
 from koschey.services.indexes import Indexes
+from koschey.services.sync_schedule import DEAD
 from koschey.stores.database import Database, now
 from koschey.stores.models import Project, Source, StorageTally
 from koschey.stores.sync_rows import SyncState
@@ -43,6 +43,8 @@ class UpstreamStanding(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: Microseconds | None
     outcome: str | None
     problem: str | None
+    running: bool
+    """Whether a sync of it runs now, by its signs of life."""
     alarm: str | None
     paused_until: Microseconds | None
     """It asked to be left alone for so long."""
@@ -71,13 +73,11 @@ class Upstreams:
     def list(self) -> list[UpstreamStanding]:
         """All of them by name."""
         described = self._indexes.describe_upstreams()
+        query = select(Source, SyncState, _LOOKED_AT).outerjoin(SyncState, SyncState.source_id == Source.id)
         with self._database.reading() as session:
-            rows = {row.name: row for row in session.scalars(select(Source))}
-            states = {row.source_id: row for row in session.scalars(select(SyncState))}
+            rows = {row.name: (row, state, looked_at) for row, state, looked_at in session.execute(query)}
             return [
-                _standing(values, row, states.get(row.id), _looked_at(session, row.id))
-                for values in described
-                if (row := rows.get(values["name"])) is not None
+                _standing(values, *rows[values["name"]]) for values in described if values["name"] in rows
             ]
 
     def get(self, name: str) -> UpstreamStanding:
@@ -104,10 +104,14 @@ class Upstreams:
         )
 
 
-def _looked_at(session: Session, source_id: int) -> Microseconds | None:
-    query = select(Project.looked_at).where(Project.source_id == source_id, Project.looked_at.is_not(None))
-    found = session.scalar(query.order_by(Project.looked_at.desc()).limit(1))
-    return found or None  # 0 is a look that was forgotten
+_LOOKED_AT = (
+    select(Project.looked_at)
+    .where(Project.source_id == Source.id, Project.looked_at.is_not(None))
+    .order_by(Project.looked_at.desc())
+    .limit(1)
+    .correlate(Source)
+    .scalar_subquery()
+)
 
 
 def _standing(
@@ -116,7 +120,7 @@ def _standing(
     paused = None if state is None else state.paused_until
     return UpstreamStanding(
         **values,
-        looked_at=looked_at,
+        looked_at=looked_at or None,  # 0 is a look that was forgotten
         mode=row.mode,
         filters=msgspec.json.decode(row.filters, type=Filters),
         sync_seconds=row.sync_seconds,
@@ -126,6 +130,7 @@ def _standing(
         ended_at=None if state is None else state.ended_at,
         outcome=None if state is None else state.outcome,
         problem=None if state is None else state.problem,
+        running=state is not None and state.phase is not None and now() - (state.seen_at or 0) < DEAD,
         alarm=None if state is None else state.alarm,
         paused_until=paused if paused is not None and paused > now() else None,
         requests=0 if state is None else state.requests,

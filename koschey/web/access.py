@@ -116,9 +116,9 @@ def admitted(permission: Permission, index: str, name: str) -> bool:
 
 
 def configuration_number() -> int:
-    """The configuration's number as of this request: what a page offers goes by one look at it."""
+    """The configuration's number as of this request: who may, and what pages offer, goes by one look."""
     if "configuration_number" not in g:
-        g.configuration_number = koschey().configuration.number()
+        g.configuration_number = koschey().lookup.configuration()
     number: int = g.configuration_number
     return number
 
@@ -228,9 +228,10 @@ def _enforce(declared: Required) -> None:
     actor = current_actor()
     access: Access = koschey().access
     some = declared.some or (raw is not None and name is None)
-    access.require(actor, declared.permission, index=index, name=name, some=some)
+    number = configuration_number()  # after the actor was found: a plug-in's word may have changed it
+    access.require(actor, declared.permission, index=index, name=name, some=some, number=number)
     if declared.permission is Permission.READ:
-        g.depends_on_actor = not access.open_to_all(index, name)
+        g.depends_on_actor = not access.open_to_all(index, name, number)
 
 
 def _mark(answer: Response) -> Response:

@@ -6,7 +6,7 @@ from flask import Blueprint, Response, request
 
 from koschey.domain.permissions import Permission
 from koschey.errors import RequestInvalid
-from koschey.web.access import current_actor, public
+from koschey.web.access import configuration_number, current_actor, public
 from koschey.web.current import base_url, koschey
 from koschey.web.people import THEME_COOKIE, THEMES, back, html_page
 from koschey.web.protection import unprotected
@@ -20,11 +20,11 @@ _YEAR = 365 * 86_400
 @public("it shows the indexes in which the one who asks may read")
 def front() -> Response:
     """The indexes, with the lines that use them."""
-    actor = current_actor()
+    actor, number = current_actor(), configuration_number()
     indexes = [
         {"name": index.name, "url": f"{base_url(index.prefix)}/simple/"}
-        for index in koschey().configuration.indexes()
-        if koschey().access.names(actor, Permission.READ, index=index.name)
+        for index in koschey().configuration.indexes(number=number)
+        if koschey().access.names(actor, Permission.READ, index=index.name, number=number)
     ]
     return html_page("home.html", indexes=indexes)
 

@@ -19,18 +19,33 @@ class Place(NamedTuple):
     """What somebody must have, in some index, to see it; None: nothing."""
     everywhere: bool = False
     """Whether they must have it for every name in every index."""
+    also: tuple[str, ...] = ()
+    """Beginnings of other paths whose pages belong to it."""
 
 
 #: In their order, by group. A page that is not linked from here is linked from one that is.
 PLACES: tuple[Place, ...] = (
     Place("Packages", "Indexes", ""),
-    Place("Packages", "Projects", "search"),
+    Place("Packages", "Projects", "search", also=("projects", "why")),
     Place("Packages", "Set up your tools", "setup"),
     Place("Packages", "Your requests", "requests"),
     Place("Review", "Overview", "admin/", Permission.AUDIT),
-    Place("Review", "Quarantine", "admin/quarantine", Permission.AUDIT),
+    Place(
+        "Review",
+        "Quarantine",
+        "admin/quarantine",
+        Permission.AUDIT,
+        also=("admin/decide", "admin/bulk", "admin/approve-plan", "admin/revert"),
+    ),
     Place("Review", "Requests", "admin/requests", Permission.AUDIT),
-    Place("Review", "All projects", "admin/projects", Permission.AUDIT, everywhere=True),
+    Place(
+        "Review",
+        "All projects",
+        "admin/projects",
+        Permission.AUDIT,
+        everywhere=True,
+        also=("admin/trusted", "admin/names"),
+    ),
     Place("Administration", "Indexes and policies", "admin/indexes", Permission.AUDIT, everywhere=True),
     Place("Administration", "Upstreams", "admin/upstreams", Permission.AUDIT, everywhere=True),
     Place("Administration", "Access", "admin/access", Permission.INSPECT, everywhere=True),
@@ -58,7 +73,11 @@ def _open(place: Place) -> bool:
 def places(path: str) -> list[tuple[str, list[Shown]]]:
     """The places by group, for whoever asks for the page at ``path``."""
     open_to = [place for place in PLACES if _open(place)]
-    above = [p for p in open_to if path == f"/{p.path}" or path.startswith(f"/{p.path}/")]
+    above = [
+        p
+        for p in open_to
+        if any(path == f"/{way}" or path.startswith(f"/{way}/") for way in (p.path, *p.also))
+    ]
     nearest = max(above, key=lambda place: len(place.path), default=None)
 
     def shown(place: Place) -> Shown:

@@ -87,5 +87,7 @@ def _load(key: str) -> Any:
     began = session.get(_BEGAN)
     if not isinstance(began, int) or time.time() - began > koschey().settings.session_hours * 3600:
         return None
-    actor = koschey().access.by_session(key)
+    from koschey.web.access import configuration_number  # it imports this module
+
+    actor = koschey().access.by_session(key, configuration_number())
     return None if actor is None else _user(key, actor)

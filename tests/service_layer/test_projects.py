@@ -207,7 +207,9 @@ def test_what_there_is_of_the_companys_own(here: Deployment) -> None:
     assert [row["name"] for row in here.koschey.own_projects.page(after="kit/hosted", limit=1)] == ["tool"]
     found = here.koschey.own_projects.about("Tool")
     assert [rule["pattern"] for rule in found["rules"]] == ["to*"]
-    assert found["indexes"] == [{"index": "main", "outside": "closed", "sources": ["hosted"]}]
+    assert found["indexes"] == [
+        {"index": "main", "outside": "closed", "sources": ["hosted"], "newest": "2.0"}
+    ]
     assert {file["filename"] for file in found["hosted"][0]["files"]} == {OLD, WHEEL, SDIST}
     with pytest.raises(NotFound):
         here.koschey.own_projects.about("unknown")

@@ -45,7 +45,7 @@ def _shown(problem: str = "", status: int = 200) -> Response:
         status=int(status),
         page=services.backlog.failing(at=asked("at")),
         numbers=services.metrics.numbers(),
-        syncs=[sync for sync in services.sync.status() if sync["running"]],
+        syncs=[upstream.name for upstream in services.upstreams.list() if upstream.running],
         standing=standing,
         problem=problem,
     )

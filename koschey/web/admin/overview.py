@@ -25,6 +25,7 @@ def overview() -> Response:
     return html_page(
         "admin/overview.html",
         numbers=numbers,
+        inspects=everywhere(Permission.AUDIT),
         indexes=[index for index in numbers.indexes if index.name in allowed],
         plots=koschey().plots.plots() if everywhere(Permission.AUDIT) else [],
         checklist=koschey().checklist.steps() if everywhere(Permission.ADMIN) else [],

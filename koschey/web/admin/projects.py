@@ -236,11 +236,11 @@ def _project(
 ) -> Response:
     services = koschey()
     try:
-        about = services.own_projects.about(name)
+        about = services.own_projects.about(name, number=configuration_number())
     except NotFound:
         if problem is None:
             raise
-        about = {"rules": [], "indexes": [], "hosted": []}
+        about = {"rules": [], "trust": [], "indexes": [], "hosted": []}
     found = services.audit.page(EventFilter(project=name), limit=_EVENTS)
     return html_page(
         "admin/project.html",

@@ -15,7 +15,7 @@ from koschey.domain.permissions import Permission
 from koschey.errors import Conflict, KoscheyError, NotFound, RequestInvalid
 from koschey.services.cases import Case
 from koschey.services.configuration import MAIN
-from koschey.web.access import current_actor, may, requires
+from koschey.web.access import configuration_number, current_actor, may, requires
 from koschey.web.admin.scope import index_to_show, indexes_with, require_review
 from koschey.web.current import koschey
 from koschey.web.people import html_page, say, see
@@ -40,7 +40,7 @@ def version(project: str, version: str) -> Response:
     if not why.known:
         raise NotFound("version", f"{name}=={version}", why.near)
     spelled = why.versions[0].version or version
-    queued = koschey().review_queue.version(name, spelled)
+    queued = koschey().review_queue.version(name, spelled, number=configuration_number())
     return html_page(
         "admin/version.html",
         why=why,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -9,7 +10,7 @@ from flask import Blueprint, Response, redirect, request
 
 from koschey.domain.permissions import SCOPES, Actor, Kind, Permission, Scope
 from koschey.errors import Forbidden, RequestInvalid, Unauthenticated
-from koschey.web.access import current_actor, public
+from koschey.web.access import configuration_number, current_actor, public
 from koschey.web.current import koschey
 from koschey.web.peers import sign_in_request
 from koschey.web.people import back, html_page, say
@@ -99,10 +100,11 @@ def _person() -> Actor:
 
 
 def _page(status: int = HTTPStatus.OK, **values: Any) -> Response:
-    services, actor = koschey(), current_actor()
+    services, actor, number = koschey(), current_actor(), configuration_number()
+    names = partial(services.access.names, actor, number=number)
     may = {
-        index.name: [word for word in Permission if services.access.names(actor, word, index=index.name)]
-        for index in services.configuration.indexes()
+        index.name: [word for word in Permission if names(word, index=index.name)]
+        for index in services.configuration.indexes(number=number)
     }
     form = values.pop("form", None) or {}
     return html_page(

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, request
 from koschey.domain.permissions import Permission
 from koschey.errors import RequestInvalid
 from koschey.services.configuration import MAIN
-from koschey.web.access import current_actor, requires
+from koschey.web.access import configuration_number, current_actor, requires
 from koschey.web.current import koschey
 from koschey.web.developers.addresses import prefix
 from koschey.web.people import html_page
@@ -23,15 +23,16 @@ bp = Blueprint("search", __name__)
 def search(index: str) -> Response:
     """What an index lists of projects whose name, or a part of it, begins with what was typed."""
     services, typed = koschey(), request.args.get("q", "").strip()
-    services.configuration.index(index)
-    names = services.access.names(current_actor(), Permission.READ, index=index)
+    number = configuration_number()
+    services.configuration.index(index, number)
+    names = services.access.names(current_actor(), Permission.READ, index=index, number=number)
     found, problem = None, ""
     if typed:
         try:
-            found = services.search.find(index, typed, names, after=request.args.get("after"))
+            found = services.search.find(index, typed, names, after=request.args.get("after"), number=number)
         except RequestInvalid as error:
             problem = str(error)
-    indexes = [each.name for each in services.configuration.indexes()]
+    indexes = [each.name for each in services.configuration.indexes(number=number)]
     return html_page(
         "developers/search.html",
         part="developers/found.html",
