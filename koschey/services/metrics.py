@@ -120,8 +120,8 @@ def _index(row: Any, at: Microseconds) -> IndexNumbers:
 
 
 # One question for all indexes, and one for all upstreams: each part of it is a first entry, or a count up to
-# a bound, found by an index. One pass over what waits for review gives both of its counts, as a text; counters
-# are named as by ``koschey.services.holds.held_counter``.
+# a bound, found by an index. One pass over what waits for review gives both of its counts, as a text;
+# counters are named as by ``koschey.services.holds.held_counter``.
 _INDEXES = text(
     "SELECT i.name, "
     "(SELECT value FROM counter WHERE name = 'held:' || i.id) AS hidden, "
