@@ -59,6 +59,7 @@ class Weighed(msgspec.Struct, frozen=True, gc=False):
     """Of the decisions that cover a file at a moment, the one of each kind that counts."""
 
     reject: Decision | None = None
+    """The one that lasts longest."""
     approve: Decision | None = None
     """The latest that is bound to the file's own bytes."""
     hold: Decision | None = None
@@ -166,7 +167,8 @@ def _weighed(standing: Weighed, decisions: list[Decision], sha256: str | None, n
             continue
         kind = decision.kind
         if kind is Kind.REJECT:
-            reject = reject or decision
+            if reject is None or _outlasts(decision, reject):
+                reject = decision
         elif kind is Kind.APPROVE:
             if decision.sha256 is not None and (approve is None or decision.id > approve.id):
                 approve = decision
@@ -178,6 +180,12 @@ def _weighed(standing: Weighed, decisions: list[Decision], sha256: str | None, n
         elif kind is Kind.BASELINE and (baseline is None or decision.at > baseline.at):
             baseline = decision
     return Weighed(reject, approve, hold, trust, baseline)
+
+
+def _outlasts(one: Decision, other: Decision) -> bool:
+    if one.expires_at is None or other.expires_at is None:
+        return one.expires_at is None and other.expires_at is not None
+    return one.expires_at > other.expires_at
 
 
 NONE = Decisions()

@@ -82,7 +82,7 @@ def file_words(
         state=verdict.state,
         rule=verdict.rule,
         sentence=sentence(verdict, policy, now),
-        clears_at=iso(verdict.until) if hidden else None,
+        clears_at=iso(verdict.clears),
         visible_until=None if hidden else iso(verdict.until),
         ends=_ending(verdict, waits_for) if hidden else "",
         review=needs_review(verdict),
@@ -102,11 +102,13 @@ def file_words(
 
 def _ending(verdict: Verdict, waits_for: tuple[str, ...]) -> str:
     checks = named_checks(waits_for)
-    if verdict.until is not None:
-        end = f"by itself on {instant(verdict.until)}"
+    if verdict.clears is not None:
+        end = f"by itself on {instant(verdict.clears)}"
         return f"{end}, if it has passed the {checks} by then" if waits_for else end
     if verdict.rule is Rule.MISSING_CHECK:
         return f"when it has passed the {checks}"
+    if verdict.until is not None:
+        return "when a person decides"  # what expires leaves it to somebody
     return {
         Rule.REJECT: "when a person takes the rejection back",
         Rule.WITHDRAWN: "when the upstream lists it again",
@@ -153,7 +155,7 @@ def version_words(
     """
     visible, held, rejected = (sum(v.state is state for v in verdicts) for state in State)
     state = State.VISIBLE if visible else State.HELD if held else State.REJECTED
-    clears = [v.until for v in verdicts if not v.visible and v.until is not None]
+    clears = [v.clears for v in verdicts if v.clears is not None]
     mixed = visible and visible < len(verdicts)
     return VersionWords(
         version=version,

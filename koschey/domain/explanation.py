@@ -21,7 +21,8 @@ def sentence(verdict: Verdict, policy: Policy, now: Microseconds) -> str:
     if verdict.state is State.VISIBLE:
         return _visible(verdict)
     if verdict.rule is Rule.REJECT:
-        return f"rejected by {_said(verdict.decision)}"
+        end = "" if verdict.until is None else f" {_end(verdict.until, now)}"
+        return f"rejected{end} by {_said(verdict.decision)}{_further(verdict, now)}"
     if verdict.rule is Rule.WITHDRAWN:
         return str(verdict.withdrawal)
     if verdict.rule is Rule.FAILED_CHECK:
@@ -31,7 +32,7 @@ def sentence(verdict: Verdict, policy: Policy, now: Microseconds) -> str:
     if verdict.rule is Rule.MISSING_CHECK:
         return f"held until it is checked: {named_checks(verdict.checks)} not passed yet"
     if verdict.rule is Rule.HOLD:
-        return f"held {_end(verdict.until, now)} by {_said(verdict.decision)}"
+        return f"held {_end(verdict.until, now)} by {_said(verdict.decision)}{_further(verdict, now)}"
     assert verdict.start is not None
     seen = verdict.mark is not Mark.NONE or policy.clock is Clock.FIRST_SEEN
     begin = f"{'first seen' if seen else 'released'} {age(now - verdict.start)} ago{_MARKS[verdict.mark]}"
@@ -67,6 +68,13 @@ def _said(decision: Decision | None) -> str:
 
 def _end(until: Microseconds | None, now: Microseconds) -> str:
     return "until review" if until is None else f"until {moment(until, now)}"
+
+
+def _further(verdict: Verdict, now: Microseconds) -> str:
+    """What follows when a decision's end leaves the file hidden."""
+    if verdict.until == verdict.clears:
+        return ""
+    return f", then held {_end(verdict.clears, now)}"
 
 
 def moment(at: Microseconds, now: Microseconds) -> str:

@@ -81,6 +81,9 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     rule: Rule
     until: Microseconds | None = None
     """When this verdict ends by itself; None: by an event only."""
+    clears: Microseconds | None = None
+    """When a hidden file is visible by time alone, if the checks that have not answered yet pass; None: by an
+    event only. What ends may leave it hidden: a person's hold runs out before the policy's."""
     start: Microseconds | None = None
     """Where the clock began, when the verdict hangs on the clock."""
     mark: Mark = Mark.NONE
@@ -111,6 +114,8 @@ def decide(
     decisions: Decisions,
     now: Microseconds,
     withdrawal: Withdrawal = Withdrawal.NONE,
+    *,
+    ahead: bool = True,
 ) -> Verdict:
     """The verdict on one file.
 
@@ -122,6 +127,7 @@ def decide(
     Args:
         checks: the short form of its answers (``koschey.domain.checks``).
         withdrawal: how the upstream took the whole project back, if it did.
+        ahead: whether to find out when a decision's end leaves the file visible (``Verdict.clears``).
     """
     reject = approve = hold = trust = baseline = None
     if decisions.all:
@@ -129,7 +135,9 @@ def decide(
         reject, approve, hold = said.reject, said.approve, said.hold
         trust, baseline = said.trust, said.baseline
     if reject is not None:
-        return Verdict(State.REJECTED, Rule.REJECT, until=reject.expires_at, decision=reject)
+        end = reject.expires_at
+        clears = _clears(end, file, policy, checks, decisions, withdrawal) if end and ahead else None
+        return Verdict(State.REJECTED, Rule.REJECT, until=end, clears=clears, decision=reject)
     if withdrawal is not _STANDING:
         return _WITHDRAWN[withdrawal]
     if file.withdrawn_at is not None:
@@ -140,11 +148,19 @@ def decide(
     if answers.failed:
         # An approve that a later hold stands against counts again when that ends.
         again = None if hold is None or approve is None else _end(hold, approve)
+        clears = _clears(again, file, policy, checks, decisions, withdrawal) if again and ahead else None
         return Verdict(
-            State.HELD, Rule.FAILED_CHECK, until=again, checks=answers.decisive, undone=answers.undone
+            State.HELD,
+            Rule.FAILED_CHECK,
+            until=again,
+            clears=clears,
+            checks=answers.decisive,
+            undone=answers.undone,
         )
     if hold is not None:
-        return Verdict(State.HELD, Rule.HOLD, until=_end(hold), decision=hold)
+        end = _end(hold)
+        clears = _clears(end, file, policy, checks, decisions, withdrawal) if end and ahead else None
+        return Verdict(State.HELD, Rule.HOLD, until=end, clears=clears, decision=hold)
     start, mark = clock_start(file, policy)
     ends = start + policy.hold
     if ends <= file.first_seen:
@@ -156,12 +172,29 @@ def decide(
     )
     if ends > now:
         if trust is None:
-            return Verdict(_HELD, _TIME, ends, start, mark)
+            return Verdict(_HELD, _TIME, ends, ends, start, mark)
         if trust.expires_at is not None and trust.expires_at < ends:
             lapses = trust.expires_at
     if answers.missing:
-        return Verdict(_HELD, Rule.MISSING_CHECK, lapses, start, mark, checks=answers.missing)
+        return Verdict(_HELD, Rule.MISSING_CHECK, lapses, None, start, mark, checks=answers.missing)
     return _PAST if ends <= now else Verdict(State.VISIBLE, Rule.TRUST, lapses, decision=trust)
+
+
+def _clears(
+    end: Microseconds | None,
+    file: JudgedFile,
+    policy: Policy,
+    checks: str | None,
+    decisions: Decisions,
+    withdrawal: Withdrawal,
+) -> Microseconds | None:
+    """When a file is visible that is hidden until ``end``: each end is followed to the next one."""
+    while end is not None:
+        then = decide(file, policy, checks, decisions, end, withdrawal, ahead=False)
+        if then.visible or then.rule is Rule.MISSING_CHECK:
+            return end
+        end = then.until
+    return None
 
 
 def _end(*decisions: Decision) -> Microseconds | None:

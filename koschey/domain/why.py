@@ -68,8 +68,8 @@ class FileWords(msgspec.Struct, frozen=True, kw_only=True):
     rule: Rule
     sentence: str
     clears_at: str | None
-    """When the verdict ends by itself; visible then, if the checks of ``waits_for`` have passed. None: an
-    event is needed."""
+    """When it is visible by time alone, if the checks of ``waits_for`` have passed. None: an event is
+    needed."""
     visible_until: str | None
     """When an approval, trust or baseline that shows it expires."""
     ends: str

@@ -213,7 +213,7 @@ class Files:
                         version=look.version,
                         state=verdict.state,
                         rule=verdict.rule,
-                        clears_at=verdict.until,
+                        clears_at=verdict.clears,
                     )
                 return look
         self._configuration.index(index_name)

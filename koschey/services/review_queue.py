@@ -269,7 +269,7 @@ def _queued(
 ) -> QueuedVersion:
     judging, worst = min(judged, key=lambda pair: _rank(pair[1]))
     policy = judging.policy
-    ends = [seen.verdict.until for _, seen in judged if not seen.verdict.visible]
+    ends = [seen.verdict.clears for _, seen in judged]
     signals = _signals([seen.file for _, seen in judged])
     dated = [seen.file.upload_time for _, seen in judged if seen.file.upload_time is not None]
     checked = all(policy.required <= outcomes(seen.file.checks).keys() for _, seen in judged)

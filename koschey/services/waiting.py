@@ -42,7 +42,7 @@ class HiddenFile(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     since: Microseconds
     until: Microseconds | None
-    """None: by an event only."""
+    """When it is visible by time alone (``Verdict.clears``); None: by an event only."""
     review: bool
     """Whether only a person can end it."""
     failed_checks: tuple[str, ...]
@@ -149,7 +149,7 @@ class Waiting:
                     rule=verdict.rule,
                     reason=sentence(verdict, judges[key].policy, at),
                     since=place.since,
-                    until=verdict.until,
+                    until=verdict.clears,
                     review=needs_review(verdict),
                     failed_checks=tuple(c for c in said if said[c] in (Outcome.FAIL, Outcome.ERROR)),
                 )

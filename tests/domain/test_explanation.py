@@ -135,10 +135,24 @@ def test_a_missing_check_is_named_once_the_hold_is_over() -> None:
         (said(Kind.REJECT), "rejected by rena: read the diff"),
         (said(Kind.HOLD), "held until review by rena: read the diff"),
         (said(Kind.HOLD, until=SEEN + 9 * DAY), "held until 2026-11-30 by rena: read the diff"),
+        (
+            said(Kind.HOLD, until=SEEN + 3 * DAY),
+            "held until 2026-11-24 by rena: read the diff, then held until 2026-11-26",
+        ),
+        (
+            said(Kind.REJECT, expires_at=SEEN + 9 * DAY),
+            "rejected until 2026-11-30 by rena: read the diff",
+        ),
     ],
 )
 def test_who_decided_is_named_with_the_reason(decisions: Decisions, expected: str) -> None:
     assert words(FRESH, decisions=decisions) == expected
+
+
+def test_a_decision_that_ends_and_leaves_it_to_a_person_says_so() -> None:
+    said_so = words(FRESH, checks="archive=fail", decisions=said(Kind.REJECT, expires_at=SEEN + 9 * DAY))
+
+    assert said_so == "rejected until 2026-11-30 by rena: read the diff, then held until review"
 
 
 @pytest.mark.parametrize("withdrawal", [w for w in Withdrawal if w is not Withdrawal.NONE])

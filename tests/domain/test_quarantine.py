@@ -91,6 +91,8 @@ def decision(number: int, kind: Kind, **values: Any) -> Decision:
     return Decision(id=number, kind=kind, **(given | values))
 
 
+FILE = File(upload_time=0, first_seen=0)
+
 # One draw for each part of a case: what has many small ones takes long to make.
 files = st.sampled_from(
     [
@@ -365,6 +367,54 @@ def test_what_is_held_for_time_is_visible_at_the_very_moment_that_was_announced(
 
     assert not passed.having(now=verdict.until - 1).verdict.visible
     assert passed.having(now=verdict.until).verdict.visible
+
+
+@settings(quick, max_examples=400)
+@example(  # a person's hold that runs out before the policy's
+    Case(FILE, Policy(hold=20 * HOUR), {}, (decision(1, Kind.HOLD, until=5 * HOUR),), now=HOUR),
+    6 * HOUR,
+)
+@example(  # the earlier hold is the longer one
+    Case(
+        FILE,
+        Policy(hold=0),
+        {},
+        (decision(1, Kind.HOLD, until=20 * HOUR), decision(2, Kind.HOLD, until=5 * HOUR)),
+        now=HOUR,
+    ),
+    6 * HOUR,
+)
+@example(  # a rejection that expires, and a check that failed
+    Case(
+        FILE,
+        Policy(hold=0, required=frozenset({"archive"})),
+        {"archive": Outcome.FAIL},
+        (decision(1, Kind.REJECT, expires_at=5 * HOUR),),
+        now=HOUR,
+    ),
+    6 * HOUR,
+)
+@given(cases(), moments)
+def test_what_is_hidden_is_visible_when_it_is_said_to_clear_and_not_before(case: Case, later: int) -> None:
+    verdict = case.verdict
+    assume(later >= case.now and verdict.state is not State.VISIBLE)
+    unanswered = case.policy.required - case.answers.keys()
+    passed = case.having(answers=case.answers | dict.fromkeys(unanswered, Outcome.PASS))
+
+    if verdict.clears is not None:
+        assert passed.having(now=verdict.clears).verdict.visible
+    if verdict.clears is None or later < verdict.clears:
+        assert not case.having(now=later).verdict.visible
+    assert case.verdict.clears is None or case.verdict.until is not None
+
+
+@quick
+@given(cases(withdrawal=standing), moments)
+def test_of_two_rejections_the_longer_one_is_named(case: Case, at: int) -> None:
+    assume(at > case.now)
+    for ends in ((at, None), (None, at)):
+        both = case.having(decisions=()).also(Kind.REJECT, expires_at=ends[0])
+        assert both.also(Kind.REJECT, expires_at=ends[1]).verdict.until is None
 
 
 @quick
