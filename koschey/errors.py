@@ -158,8 +158,8 @@ class FileHidden(KoscheyError):
     """A file exists and is not visible.
 
     ``reason`` is the verdict in one sentence, ``state`` and ``rule`` the same for machines; time alone
-    shows it at ``clears_at`` (microseconds since 1970; None: an event is needed). ``index``, ``project`` (normalised) and
-    ``version`` say where to read more.
+    shows it at ``clears_at`` (microseconds since 1970; None: an event is needed). ``index``, ``project``
+    (normalised) and ``version`` say where to read more.
     """
 
     def __init__(
