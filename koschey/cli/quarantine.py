@@ -55,7 +55,9 @@ def list_(older_first: bool, as_json: bool, **options: Any) -> None:  # noqa: FB
         return
     left_out = ("rule", "review")  # the sentence says them
     table = [{key: value for key, value in row.items() if key not in left_out} for row in rows]
-    print_table(table, as_json=False, empty="nothing is hidden")
+    narrowed = any(options[name] for name in ("index", "project", "review", "after"))
+    empty = "nothing of that is hidden" if narrowed else "nothing is hidden"
+    print_table(table, as_json=False, empty=empty)
     if page.next is not None:
         click.echo(f"more: --after {page.next}", err=True)
 

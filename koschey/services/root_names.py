@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import batched, groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, Connection, bindparam, text
+from sqlalchemy import BindParameter, Connection, bindparam, select, text
 
 from koschey.domain.page import Microseconds
 from koschey.services.configuration import IndexConfig
-from koschey.services.known import KnownProject, batches, owners
-from koschey.stores.models import ProjectState
+from koschey.services.known import (
+    AT_ONCE,
+    KnownProject,
+    batches,
+    decisions_about,
+    files_of,
+    judge,
+    owners,
+)
+from koschey.stores.models import File, Hold, ProjectState
 
 #: Rows that the database hands over at a time: a list of 700,000 names never is in memory as rows.
 _AT_ONCE = 2_000
@@ -30,9 +38,9 @@ def listed(
 ) -> Iterator[Name]:
     """The names that the index's sources know, in the order of their code points.
 
-    A project with files of which none is visible is not in the list, by what is recorded of its holds. One
-    whose end has come counts as over: only checks that are not done could still hide its file, and then the
-    sweep records that.
+    A project with files of which none is visible is not in the list, by what is recorded of its holds. Where
+    the end of one has come and no sweep has recorded what follows, its file is judged: checks that are not
+    done may hide it further.
 
     Args:
         names: only these; what of them no source knows is said to be not in the list.
@@ -44,32 +52,63 @@ def listed(
         rows: Iterable[Any] = connection.execute(
             statement.bindparams(_SOURCES), given, execution_options={"yield_per": _AT_ONCE}
         )
-        yield from _owned(index, rows)
+        yield from _owned(connection, index, rows, at)
         return
     for batch in batches(sorted(names)):
         rows = connection.execute(_SOME, given | {"names": batch}).all()
-        known = dict(_owned(index, sorted(rows, key=itemgetter(1))))
+        known = dict(_owned(connection, index, sorted(rows, key=itemgetter(1)), at))
         yield from (Name(name, known.get(name)) for name in batch)
 
 
-def _owned(index: IndexConfig, rows: Iterable[Any]) -> Iterator[Name]:
-    for name, group in groupby(rows, key=itemgetter(1)):
-        found = list(group)
-        ids = {project.id for project in owners(index, [KnownProject._make(row[:6]) for row in found])}
-        parts = [row for row in found if row[0] in ids]
-        shown = any(row[3] == ProjectState.PRESENT and not row[7] for row in parts)
-        yield Name(name, max(row[6] for row in parts) if shown else None)
+#: What the records say of a project: it shows something, or nothing, or what a hold hid that has ended.
+_SHOWN, _HIDDEN, _ENDED = 0, 1, 2
+
+
+def _owned(
+    connection: Connection, index: IndexConfig, rows: Iterable[Any], at: Microseconds
+) -> Iterator[Name]:
+    for batch in batched(((name, list(group)) for name, group in groupby(rows, key=itemgetter(1))), AT_ONCE):
+        owning = []
+        for name, found in batch:
+            ids = {project.id for project in owners(index, [KnownProject._make(row[:6]) for row in found])}
+            owning.append((name, [row for row in found if row[0] in ids]))
+        ended = [parts for _, parts in owning if any(row[7] == _ENDED for row in parts)]
+        visible = _visible(connection, index, ended, at) if ended else frozenset[int]()
+        for name, parts in owning:
+            present = [row for row in parts if row[3] == ProjectState.PRESENT]
+            shown = any(row[7] == _SHOWN or row[0] in visible for row in present)
+            yield Name(name, max(row[6] for row in parts) if shown else None)
+
+
+def _visible(
+    connection: Connection, index: IndexConfig, ended: Sequence[Sequence[Any]], at: Microseconds
+) -> frozenset[int]:
+    """Of projects whose files are all recorded as hidden, those of which an ended hold left one visible."""
+    over = select(Hold.file_id).where(Hold.index_id == index.id, Hold.until <= at)
+    ids = [row[0] for parts in ended for row in parts if row[7] == _ENDED]
+    files = files_of(connection, ids, File.id.in_(over), File.deleted_at.is_(None))
+    decisions = decisions_about(connection, {row[1] for parts in ended for row in parts if row[5]})
+    visible = set()
+    for parts in ended:
+        quarantined = parts[0][4] == "quarantined"
+        for project in (KnownProject._make(row[:6]) for row in parts if row[7] == _ENDED):
+            judging = judge(index, project, decisions, quarantined=quarantined)
+            if any(judging.verdict(file, at).visible for file in files[project.id]):
+                visible.add(project.id)
+    return frozenset(visible)
 
 
 _SOURCES: BindParameter[Any] = bindparam("sources", expanding=True)
 # A project without a hold costs one look into an index.
 _ROWS = """
 SELECT p.id, p.name, p.source_id, p.state, p.status, p.decided, p.serial,
-  CASE WHEN EXISTS (SELECT 1 FROM hold h WHERE h.index_id = :index AND h.project_id = p.id)
-    AND NOT EXISTS (
+  CASE WHEN NOT EXISTS (SELECT 1 FROM hold h WHERE h.index_id = :index AND h.project_id = p.id) THEN 0
+    WHEN EXISTS (
       SELECT 1 FROM file f LEFT JOIN hold h ON h.index_id = :index AND h.file_id = f.id
-      WHERE f.project_id = p.id AND f.deleted_at IS NULL AND (h.file_id IS NULL OR h.until <= :now))
-  THEN 1 ELSE 0 END
+      WHERE f.project_id = p.id AND f.deleted_at IS NULL AND h.file_id IS NULL) THEN 0
+    WHEN EXISTS (
+      SELECT 1 FROM hold h WHERE h.index_id = :index AND h.project_id = p.id AND h.until <= :now) THEN 2
+    ELSE 1 END
 FROM project p WHERE p.source_id IN :sources AND p.state <> 'absent'
 """
 _SOME = text(f"{_ROWS} AND p.name IN :names").bindparams(_SOURCES, bindparam("names", expanding=True))

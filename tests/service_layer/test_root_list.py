@@ -6,6 +6,7 @@ import gzip
 import json
 import random
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -245,3 +246,32 @@ def test_a_long_list_leaves_out_what_is_wholly_held(deploy: Deploy, upstream: Fa
         here.koschey.tasks["settle_policies"]()
     roots.builder.build()
     assert "fresh" in roots.names()
+
+
+@on_both
+@pytest.mark.parametrize("small", [0, 100], ids=["long", "short"])
+def test_a_hold_that_ended_shows_a_name_only_when_its_checks_are_done(
+    deploy: Deploy, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch, small: int
+) -> None:
+    """Before any sweep has recorded it: the page of the one has nothing, that of the other has its file."""
+    here = deploy(quarantine_days=30)
+    roots = Roots(here, small=small)
+    fresh = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    for name in ("checked", "unchecked"):
+        file = upstream.project(name).release("1.0", upload_time=fresh)
+        upstream.fail(file.filename, status=503, times=1000)  # whoever comes to check it gets nothing
+        here.look(name)
+    passed = " ".join(f"{check}=pass" for check in sorted(here.koschey.configuration.index("main").checks))
+    here.execute(
+        "UPDATE file SET checks = :checks WHERE project_id = (SELECT id FROM project WHERE name = 'checked')",
+        checks=passed,
+    )
+    roots.builder.build()
+    assert roots.names() == []
+    later = time.time_ns() + 31 * 86_400 * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: later)
+    here.execute("UPDATE project SET serial = serial + 100")
+    here.execute("UPDATE counter SET value = value + 100 WHERE name = 'serial'")
+    roots.builder.build()
+
+    assert roots.names() == ["checked"]
