@@ -38,11 +38,12 @@ def services(database_url: str, folder: Path) -> Iterator[Koschey]:
         koschey.close()
 
 
-def fill(koschey: Koschey, *, projects: int, ended: int) -> None:
+def fill(koschey: Koschey, *, projects: int, ended: int, failed: int = 0) -> None:
     """``projects`` projects of ``EACH`` files that index ``main`` holds for time, every check passed.
 
     They came one after the other in the last days. The holds of the files of ``ended`` projects are over,
-    and nobody has recorded that yet. One project in five has a decision, about a version to come.
+    and nobody has recorded that yet. Those of the last ``failed`` projects failed a check, and wait for a
+    person. One project in five has a decision, about a version to come.
     """
     index = koschey.configuration.index("main")
     source = next(source for source in index.sources if source.endpoint is not None)
@@ -58,6 +59,8 @@ def fill(koschey: Koschey, *, projects: int, ended: int) -> None:
         "hour": _HOUR,
         "second": 1_000_000,
         "checks": summary(dict.fromkeys(index.checks, Outcome.PASS)),
+        "failed": projects - failed,
+        "failing": summary(dict.fromkeys(index.checks, Outcome.PASS) | {"archive": Outcome.FAIL}),
         "counter": f"held:{index.id}",
     }
     with koschey.database.transaction() as tx:
@@ -78,7 +81,8 @@ _FILL = (
                       yanked, metadata_advertised, metadata_stored, checks, attempts)
     SELECT p.id, f.filename, '1.' || n, '/packages/' || f.path, 'https://upstream.example/' || f.filename,
            md5(f.filename) || md5('b' || f.filename), 1000, f.uploaded, f.uploaded + :hour,
-           false, false, false, :checks, 0
+           false, false, false,
+           CASE WHEN substr(p.name, 6)::int > :failed THEN :failing ELSE :checks END, 0
     FROM project p CROSS JOIN generate_series(1, :each) n CROSS JOIN LATERAL (
         SELECT p.name || '-1.' || n || '.tar.gz' AS filename,
                md5(p.name) || '/' || n || '/' || p.name || '-1.' || n || '.tar.gz' AS path,
@@ -89,7 +93,10 @@ _FILL = (
     """,
     """
     INSERT INTO hold (index_id, file_id, project_id, state, rule, until, since, review, release)
-    SELECT :index, id, project_id, 'held', 'time', upload_time + :hold, first_seen, false, version FROM file
+    SELECT :index, id, project_id, 'held', CASE WHEN checks = :failing THEN 'failed-check' ELSE 'time' END,
+           CASE WHEN checks = :failing THEN NULL ELSE upload_time + :hold END, first_seen,
+           checks = :failing, version
+    FROM file
     """,
     """
     INSERT INTO decision (kind, name, version, reason, actor, at, expires_at)
@@ -98,7 +105,8 @@ _FILL = (
     """,
     """
     INSERT INTO check_result (file_id, sha256, "check", outcome, reason, at)
-    SELECT id, sha256, 'archive', 'pass', '', first_seen FROM file WHERE id % :each < 2
+    SELECT id, sha256, 'archive', CASE WHEN checks = :failing THEN 'fail' ELSE 'pass' END, '', first_seen
+    FROM file WHERE id % :each < 2
     """,
     "INSERT INTO counter (name, value) SELECT :counter, count(*) FROM hold",
 )

@@ -31,6 +31,8 @@ _CHECKS = ("archive", "integrity", "metadata", "native", "record", "size", "star
 _POLICY = Policy(hold=7 * DAY, required=frozenset(_CHECKS))
 _MILLION = 1_000_000
 _ENDED = 10_000
+#: Files that failed a check and wait for a person, among the others.
+_FAILED = 5_000
 
 
 def verdicts(ground: Ground) -> Iterator[Row]:
@@ -102,6 +104,9 @@ def queue(ground: Ground) -> Iterator[Row]:
             ("oldest", partial(page, oldest_first=True)),
             ("for review", partial(page, review=True)),
         ):
+            files = first().files
+            if not files or (what == "for review" and not all(file.review for file in files)):
+                raise BenchError(f"the first page of the queue, {what}, has other files, or none")
             milliseconds = [_seconds(first) * 1000 for _ in range(ground.effort.rounds)]
             median = statistics.median(milliseconds)
             yield Row(f"first page of the queue, {what}", "ms", None, median, goal=Goal("limit", 50))
@@ -128,7 +133,8 @@ def _million(folder: Path) -> Iterator[Koschey]:
     server = Services.begin()
     try:
         with server.database() as url, held.services(url, folder) as koschey:
-            held.fill(koschey, projects=_MILLION // held.EACH, ended=_ENDED // held.EACH)
+            each = held.EACH
+            held.fill(koschey, projects=_MILLION // each, ended=_ENDED // each, failed=_FAILED // each)
             yield koschey
     finally:
         server.stop()
