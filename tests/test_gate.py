@@ -48,6 +48,7 @@ BLIND = {
     "/projects/<name>": "a redirect, whatever the name is",
     "/projects/<name>/<version>/ask": "a redirect, or its version's page by the same service",
     "/projects/<name>/<version>/take-back": "a redirect",
+    "/projects/<name>/manage/<verb>": "a redirect, or names of the company's own files that were changed",
 }
 #: Routes that could show a file, with a request for a held one.
 REVEALING = {
@@ -80,6 +81,7 @@ FORMS_TAKEN = frozenset(
         "/account/password",
         "/projects/<name>/<version>/ask",
         "/projects/<name>/<version>/take-back",
+        "/projects/<name>/manage/<verb>",
     }
 )
 #: For those who look after the quarantine: what is hidden is what they are there for.

@@ -15,7 +15,7 @@ from koschey.domain.decisions import Decision, Kind
 from koschey.domain.filters import EVERYTHING, Filters, Mode
 from koschey.domain.ownership import UNOWNED, NameRule, Outside, Ownership, RuleKind
 from koschey.domain.policy import UNHELD, Clock, Effect, Policy, PolicyRule, policy_for
-from koschey.errors import NotFound
+from koschey.errors import NotFound, UploadForbidden
 from koschey.stores.database import CONFIGURATION, Database
 from koschey.stores.models import (
     Counter,
@@ -100,6 +100,22 @@ class IndexConfig:
         hosted = self.hosted.intersection(having)
         here = any(source.id in hosted for source in self.sources)
         return self.ownership.outside(name, hosted_here=here, hosted=bool(hosted))
+
+    @property
+    def uploads_to(self) -> SourceConfig:
+        """Where uploads go, and what its publishers look after: the first hosted source.
+
+        Raises:
+            UploadForbidden: it has none.
+        """
+        for source in self.sources:
+            if source.kind is SourceKind.HOSTED:
+                return source
+        raise UploadForbidden(
+            "index-without-hosted-source",
+            f"the index {self.name} takes no uploads: it has no hosted source; "
+            f"an admin can give it one (koschey index edit {self.name} --source ...)",
+        )
 
     @property
     def prefix(self) -> str:

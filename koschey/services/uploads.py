@@ -26,14 +26,14 @@ from koschey.errors import Busy, FileExists, UploadForbidden, UploadInvalid
 from koschey.failpoints import failpoint
 from koschey.services.access import Access
 from koschey.services.admission import Admission
-from koschey.services.configuration import Configuration, IndexConfig, SourceConfig
+from koschey.services.configuration import Configuration, SourceConfig
 from koschey.services.holds import Holds
 from koschey.services.project_rows import Known, known_project, new_project, set_project
 from koschey.stores.blobs import BlobStore
 from koschey.stores.database import Database, Transaction, now
 from koschey.stores.incoming import Incoming
 from koschey.stores.lookup import Lookup, ReleaseFile
-from koschey.stores.models import File, ProjectState, SourceKind
+from koschey.stores.models import File, ProjectState
 
 if TYPE_CHECKING:
     from koschey.checks.examiner import Examiner
@@ -105,7 +105,7 @@ class Uploads:
             NotFound: no such index. UploadForbidden: it takes no uploads. Forbidden, Unauthenticated: the
             actor may not upload under that name.
         """
-        _target(self._configuration.index(index_name, self._lookup.configuration()))
+        _ = self._configuration.index(index_name, self._lookup.configuration()).uploads_to
         if name is not None:
             self._access.require(actor, Permission.UPLOAD, index=index_name, name=name)
 
@@ -121,7 +121,7 @@ class Uploads:
         """
         look = self._lookup.name(said.name)
         index = self._configuration.index(index_name, look.configuration)
-        source = _target(index)
+        source = index.uploads_to
         self._access.require(actor, Permission.UPLOAD, index=index_name, name=said.name)
         failpoint("upload.spooled")
         _check_digests(said.digests, incoming)
@@ -248,18 +248,6 @@ class Uploads:
             reason="first file of the project" if known is None else None,
         )
         return Received.NEW
-
-
-def _target(index: IndexConfig) -> SourceConfig:
-    """Where an index's uploads go: its first hosted source."""
-    for source in index.sources:
-        if source.kind is SourceKind.HOSTED:
-            return source
-    raise UploadForbidden(
-        "index-without-hosted-source",
-        f"the index {index.name} takes no uploads: it has no hosted source; "
-        f"an admin can give it one (koschey index edit {index.name} --source ...)",
-    )
 
 
 def _check_digests(promised: Mapping[str, str], incoming: Incoming) -> None:

@@ -113,12 +113,14 @@ class House:
         rows = [e for e in self.koschey.audit.events(limit=1000) if e.reason != "first start"]
         return [(event.action, event.actor, event.subject) for event in reversed(rows)]
 
-    def form(self, client: FlaskClient, path: str, *, to: str = "", **fields: str) -> TestResponse:
+    def form(
+        self, client: FlaskClient, path: str, *, to: str = "", headers: Any = None, **fields: str
+    ) -> TestResponse:
         """Load the page with a form, and send it, to the same address or another one."""
-        page = client.get(path)
+        page = client.get(path, headers=headers)
         found = re.search(r'name="csrf_token" value="([^"]+)"', page.text)
         assert found is not None, page.text
-        return client.post(to or path, data={"csrf_token": found[1], **fields})
+        return client.post(to or path, data={"csrf_token": found[1], **fields}, headers=headers)
 
     def log_in(self, client: FlaskClient, name: str, password: str = PASSWORD, **fields: str) -> TestResponse:
         return self.form(client, "/login", username=name, password=password, **fields)

@@ -13,6 +13,7 @@ from koschey.hookspecs import SignInRequest
 from tests.browser.browsing import NARROW, Site, Visitor
 from tests.browser.conftest import Visit
 from tests.fake_upstream import FakeUpstream
+from tests.hosting import host
 
 PASSWORD = "correct horse battery staple"
 #: What a project may try in every place where its words are shown.
@@ -70,6 +71,8 @@ def _filled(site: Site, upstream: FakeUpstream) -> Iterator[None]:
         site.services.catalog.refresh(source.id, name)  # type: ignore[arg-type]
     for name, role in (("dora", None), ("rita", Role.REVIEWER)):
         site.services.accounts.create(name, password=PASSWORD, role=role, actor="test")
+    host(site.services, "acme-tools")
+    site.services.grants.add(Role.PUBLISHER, "rita", index=None, pattern="acme-*", actor="test")
     yield
 
 
@@ -199,6 +202,22 @@ def test_the_lines_for_tools_have_the_real_address(visit: Visit, site: Site) -> 
     assert f"repository = {site.url}/legacy/" in twine
 
 
+@pytest.mark.parametrize("script", [True, False], ids=["with a script", "without"])
+def test_a_publisher_yanks_a_version_on_the_projects_page(visit: Visit, script: bool) -> None:
+    page = logged_in(visit(java_script_enabled=script), "rita", "/projects/acme-tools/")
+    card = page.get_by_role("region", name="Look after it")
+    for fold, button, words in (
+        ("Yank…", "Yank", "acme-tools==1.0: yanked."),
+        ("Yank no more…", "Take the yank back", "acme-tools==1.0: yanked no more."),
+    ):
+        card.get_by_text(fold, exact=True).click()
+        form = card.locator("details[open]")
+        form.get_by_label("Version").fill("1.0")
+        form.get_by_label("Reason").fill("it broke")
+        form.get_by_role("button", name=button, exact=True).click()
+        page.get_by_text(words).first.wait_for()
+
+
 @pytest.mark.parametrize("look", [{}, {"color_scheme": "dark"}, {"viewport": NARROW}], ids=str)
 def test_pages_are_accessible_and_fit(visit: Visit, look: dict[str, object]) -> None:
     visitor = visit(**look)
@@ -211,6 +230,7 @@ def test_pages_are_accessible_and_fit(visit: Visit, look: dict[str, object]) -> 
         "/projects/sample/",
         "/projects/sample/2.0/",
         "/projects/sample/9/",
+        "/projects/acme-tools/",
         f"/projects/{LONG}/",
         "/setup",
         "/account",

@@ -15,12 +15,13 @@ from koschey.domain.policy import DAY
 from koschey.errors import KoscheyError, NotFound, RequestInvalid
 from koschey.services.audit import EventFilter
 from koschey.services.project_lists import Which
-from koschey.services.projects import Status, status_of
+from koschey.services.projects import Status
 from koschey.stores.database import now
 from koschey.web.access import configuration_number, current_actor, requires
 from koschey.web.admin.forms import asked, given, number, submit
 from koschey.web.current import koschey
 from koschey.web.developers.addresses import normalized
+from koschey.web.own_verbs import carry_out, told
 from koschey.web.people import html_page
 
 bp = Blueprint("admin_projects", __name__)
@@ -117,20 +118,15 @@ def untrust(name: str) -> Response:
 @requires(Permission.ADMIN, browser=True)
 def change(name: str, verb: str) -> Response:
     """Say whose the name is, or do something with the company's own project."""
-    verbs: dict[str, Callable[[NormalizedName, str], str]] = {
+    whose: dict[str, Callable[[NormalizedName, str], str]] = {
         "claim": _claim,
         "unclaim": _unclaim,
         "merge": _merge,
         "unmerge": _unmerge,
-        "status": _set_status,
-        "yank": _own("yank"),
-        "unyank": _own("unyank"),
-        "delete": _own("delete"),
-        "restore": _own("restore"),
     }
-    if verb not in verbs:
-        raise NotFound("form", verb)
-    return _change(name, verbs[verb])
+    if verb in whose:
+        return _change(name, whose[verb])
+    return _change(name, lambda project, _: told(carry_out(verb, project, given("source"))))
 
 
 def _claim(name: NormalizedName, reason: str) -> str:
@@ -151,27 +147,6 @@ def _merge(name: NormalizedName, reason: str) -> str:
 def _unmerge(name: NormalizedName, reason: str) -> str:
     koschey().names.unmerge(name, reason=reason, actor=_who())
     return f"{name} shows the company's own files only."
-
-
-def _set_status(name: NormalizedName, reason: str) -> str:
-    status = status_of(given("status") or "")
-    koschey().projects.set_status(name, status, source=given("source"), reason=reason, actor=_who())
-    return f"{name} is {status} now."
-
-
-def _own(verb: str) -> Callable[[NormalizedName, str], str]:
-    """A verb about files, a version or all of a hosted project."""
-
-    def act(name: NormalizedName, reason: str) -> str:
-        version, filename = given("version"), given("filename")
-        if verb == "delete" and version is None and filename is None and given("whole") != "1":
-            raise RequestInvalid("say which version, or tick that the whole project is meant")
-        do: Any = getattr(koschey().projects, verb)
-        do(name, version, filename, source=given("source"), reason=reason, actor=_who())
-        done = {"yank": "yanked", "unyank": "yanked no more", "delete": "deleted", "restore": "restored"}
-        return f"{filename or ' '.join(filter(None, (name, version)))}: {done[verb]}."
-
-    return act
 
 
 def _change(name: str, act: Callable[[NormalizedName, str], str]) -> Response:

@@ -1,5 +1,5 @@
 """Pages for developers: projects, search, how to set up tools, asking for what is hidden, their account."""
 
-from koschey.web.developers import account, asks, projects, search, setup
+from koschey.web.developers import account, asks, projects, publishing, search, setup
 
-BLUEPRINTS = (projects.bp, search.bp, setup.bp, asks.bp, account.bp)
+BLUEPRINTS = (projects.bp, publishing.bp, search.bp, setup.bp, asks.bp, account.bp)

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, Response, request
 
 from koschey.domain.decisions import canonical
+from koschey.domain.names import NormalizedName
 from koschey.domain.permissions import Permission
 from koschey.errors import Conflict, Forbidden, RequestInvalid
 from koschey.services.configuration import MAIN
-from koschey.web.access import current_actor, requires
+from koschey.services.projects import Status
+from koschey.web.access import admitted, current_actor, requires
 from koschey.web.current import base_url, koschey
 from koschey.web.developers.addresses import moved, normalized, prefix, project_path
 from koschey.web.developers.tools import install_lines
 from koschey.web.people import back, html_page, say
 
 if TYPE_CHECKING:
+    from koschey.domain.why import Explanation
     from koschey.services.project_pages import ProjectPage
 
 bp = Blueprint("projects", __name__)
@@ -98,6 +101,19 @@ def take_back(index: str, name: str, version: str) -> Response:
     return back(project_path(index, project, version))
 
 
+def page_of(index: str, project: NormalizedName, *, trouble: str, status: int) -> Response:
+    """A project's page once more, with what was wrong with a form of those who look after it."""
+    page = koschey().project_pages.page(index, project)
+    return _shown(index, project, page, asked=None, trouble=trouble, status=status)
+
+
+def _looks_after(index: str, project: str, why: Explanation) -> bool:
+    """Whether the one who asks looks after the project, and it is where the index's uploads go."""
+    if not (why.hosted and admitted(Permission.MANAGE, index, project)):
+        return False
+    return koschey().configuration.index(index).uploads_to.name == why.source
+
+
 def _shown(
     index: str,
     project: str,
@@ -105,6 +121,7 @@ def _shown(
     *,
     asked: str | None,
     problem: str = "",
+    trouble: str = "",
     form: Mapping[str, str] | None = None,
     status: int = HTTPStatus.OK,
 ) -> Response:
@@ -130,5 +147,8 @@ def _shown(
         base=base,
         lines=install_lines(f"{base}/simple/", project, page.version),
         problem=problem,
+        trouble=trouble,
+        manages=_looks_after(index, project, page.why),
+        statuses=list(Status),
         form=form or {},
     )

@@ -1,0 +1,59 @@
+"""What can be done with a hosted project, by the fields of a form: for administrators and for publishers."""
+
+from __future__ import annotations
+
+from flask import request
+
+from koschey.domain.names import NormalizedName
+from koschey.errors import NotFound, RequestInvalid
+from koschey.services.projects import ProjectOutcome, status_of
+from koschey.web.access import current_actor
+from koschey.web.current import koschey
+
+_DONE = {"yank": "yanked", "unyank": "yanked no more", "delete": "deleted", "restore": "restored"}
+VERBS = (*_DONE, "status")
+
+
+def carry_out(verb: str, name: NormalizedName, source: str | None) -> ProjectOutcome:
+    """Do what the form of the current request says.
+
+    Its fields: ``reason``; of ``status`` the word; of the others ``version`` and ``filename``; of ``delete``
+    also ``whole``, which is 1 where it is about all of the project.
+
+    Args:
+        source: the hosted source; None: the only one that has the project.
+
+    Raises:
+        NotFound: no such verb, project, version or file.
+        RequestInvalid: a field is missing or wrong.
+        Conflict: it is so already, cannot be, or several sources have the project.
+    """
+    projects, actor = koschey().projects, current_actor().audit_name
+    reason, version, filename = _field("reason") or "", _field("version"), _field("filename")
+    if verb == "status":
+        status = status_of(_field("status") or "")
+        return projects.set_status(name, status, source=source, reason=reason, actor=actor)
+    verbs = {
+        "yank": projects.yank,
+        "unyank": projects.unyank,
+        "delete": projects.delete,
+        "restore": projects.restore,
+    }
+    if verb not in verbs:
+        raise NotFound("verb", verb, VERBS)
+    if verb == "delete" and version is None and filename is None and _field("whole") != "1":
+        raise RequestInvalid("say which version, or that the whole project is meant (whole=1)")
+    return verbs[verb](name, version, filename, source=source, reason=reason, actor=actor)
+
+
+def told(outcome: ProjectOutcome) -> str:
+    """What a verb came to, in a sentence."""
+    if outcome.action == "status":
+        return f"{outcome.project} is {_field('status')} now."
+    if not outcome.files:
+        return "; ".join(outcome.notes) + "."
+    return "; ".join([f"{outcome.scope}: {_DONE[outcome.action]}", *outcome.notes]) + "."
+
+
+def _field(name: str) -> str | None:
+    return request.form.get(name, "").strip() or None
