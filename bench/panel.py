@@ -23,6 +23,7 @@ from koschey.domain.policy import DAY
 from koschey.errors import Conflict
 from koschey.services.audit import EventFilter
 from koschey.services.project_lists import Which
+from koschey.services.review_queue import Tab
 from koschey.settings import load
 from koschey.stores.database import now
 from koschey.web.current import Koschey
@@ -61,7 +62,8 @@ def fill(koschey: Koschey, *, held_files: int = HELD, projects: int = PROJECTS, 
 def add(koschey: Koschey, *, known: int, projects: int, events: int) -> None:
     """To ``known`` projects with held files: others without any, and what happened in three years.
 
-    Events are of a few actors, one of them rare; half of the files were downloaded today, by some people.
+    Of the held versions a quarter failed a check and waits for a reviewer, a sixteenth was rejected. Events
+    are of a few actors, one of them rare; half of the files were downloaded today, by some people.
     """
     values = {
         "source": koschey.configuration.upstreams()[0].id,
@@ -80,6 +82,23 @@ def add(koschey: Koschey, *, known: int, projects: int, events: int) -> None:
 
 
 _FILL = (
+    """
+    UPDATE hold SET review = true, rule = 'failed-check', until = NULL WHERE file_id % 4 = 0 AND until > :now
+    """,
+    """
+    UPDATE file SET checks = replace(checks, 'archive=pass', 'archive=fail')
+    WHERE id IN (SELECT file_id FROM hold WHERE review)
+    """,
+    """
+    UPDATE hold SET state = 'rejected', rule = 'reject', until = NULL WHERE file_id % 16 = 1 AND until > :now
+    """,
+    """
+    INSERT INTO decision (kind, name, version, reason, actor, at)
+    SELECT 'reject', p.name, f.version, 'stolen', 'rena', :now
+    FROM hold h JOIN file f ON f.id = h.file_id
+    JOIN project p ON p.id = f.project_id WHERE h.state = 'rejected'
+    """,
+    "UPDATE project SET decided = true",
     """
     INSERT INTO project (source_id, name, state, status, serial, first_seen, looked_at, decided)
     SELECT :source, 'plain-' || n, 'present', CASE WHEN n % 50 = 0 THEN 'archived' ELSE 'active' END, 0,
@@ -124,6 +143,7 @@ _FILL = (
 
 #: Further pages: of one thing, or of several lists.
 _PAGES = (
+    ("a held version", "/admin/quarantine/held-200/1.4"),
     ("a project", "/admin/projects/held-200"),
     ("overview", "/admin/"),
     ("jobs", "/admin/jobs"),
@@ -133,7 +153,24 @@ _PAGES = (
 
 def _lists(koschey: Koschey) -> Iterator[tuple[str, str]]:
     """Name and address of each list's first and thousandth page."""
+    queue, tabs = "/admin/quarantine?tab=", koschey.review_queue.page
     lists: dict[str, tuple[str, Callable[..., Any]]] = {
+        "needs review": (f"{queue}review&", lambda **at: tabs(Tab.REVIEW, **at)),
+        "needs review, an index": (
+            f"{queue}review&index=main&",
+            lambda **at: tabs(Tab.REVIEW, index="main", **at),
+        ),
+        "waiting": (f"{queue}waiting&", lambda **at: tabs(Tab.WAITING, **at)),
+        "waiting, an index": (
+            f"{queue}waiting&index=main&",
+            lambda **at: tabs(Tab.WAITING, index="main", **at),
+        ),
+        "waiting, a beginning": (
+            f"{queue}waiting&q=held-9&",
+            lambda **at: tabs(Tab.WAITING, search="held-9", **at),
+        ),
+        "rejected": (f"{queue}rejected&", lambda **at: tabs(Tab.REJECTED, **at)),
+        "released": (f"{queue}released&", lambda **at: koschey.releases.page(**at)),
         "projects": ("/admin/projects?", lambda **at: koschey.project_lists.page(Which.ALL, **at)),
         "projects by a beginning": (
             "/admin/projects?q=pl&",

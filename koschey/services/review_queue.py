@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, and_, not_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, false, func, not_, or_, select, true
 from sqlalchemy.orm import Session, aliased
 
 from koschey.domain.checks import Outcome, outcomes
@@ -156,8 +156,9 @@ class ReviewQueue:
 def _leads(tab: Tab, index: IndexConfig | None, *, descending: bool) -> Select[Any]:
     """Of each version in a tab the hold that it stands at: the first one of it in the tab's order.
 
-    By a scalar subquery, which both databases answer from ``ix_hold_release`` for each row that they come by;
-    a join of the table with itself they would rather hash.
+    By subqueries that are true or false, which both databases answer from ``ix_hold_release`` for each row
+    that they come by in the tab's order. A join of the table with itself PostgreSQL would rather hash; of a
+    subquery that it compares with a column it believes that hardly a row passes, and sorts the whole tab.
     """
     other, worse = aliased(Hold), aliased(Hold)
     same = and_(other.project_id == Hold.project_id, other.release == Hold.release, _of(tab, other))
@@ -165,22 +166,19 @@ def _leads(tab: Tab, index: IndexConfig | None, *, descending: bool) -> Select[A
         same = and_(same, other.index_id == index.id)
     keys = (other.since, other.file_id, other.index_id)
     order = [key.desc() if descending else key for key in keys]
-    file_id, index_id = (
-        select(column).where(same).order_by(*order).limit(1).correlate(Hold).scalar_subquery()
-        for column in (other.file_id, other.index_id)
-    )
-    query: Any = select(Hold.project_id, Hold.release)
-    query = query.where(_of(tab, Hold), Hold.file_id == file_id, Hold.index_id == index_id)
+    itself = and_(other.file_id == Hold.file_id, other.index_id == Hold.index_id)
+    first = select(itself).where(same).order_by(*order).limit(1).correlate(Hold).scalar_subquery()
+    query: Any = select(Hold.project_id, Hold.release).where(_of(tab, Hold), first)
     if index is not None:
         query = query.where(Hold.index_id == index.id)
     tabs = list(Tab)
     for before in tabs[: tabs.index(tab)]:
-        above = select(worse.file_id).where(
+        above = select(true()).where(
             worse.project_id == Hold.project_id, worse.release == Hold.release, _of(before, worse)
         )
         if index is not None:
             above = above.where(worse.index_id == index.id)
-        query = query.where(above.limit(1).correlate(Hold).scalar_subquery().is_(None))
+        query = query.where(not_(func.coalesce(above.limit(1).correlate(Hold).scalar_subquery(), false())))
     leads: Select[Any] = query
     return leads
 

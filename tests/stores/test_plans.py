@@ -144,6 +144,19 @@ def sequential_scans(plan: dict[str, Any]) -> Iterator[str]:
         yield from sequential_scans(part)
 
 
+@pytest.mark.parametrize("index", [None, "main"])
+@pytest.mark.parametrize("tab", Tab)
+def test_a_tab_of_the_queue_is_read_in_its_order(koschey: Koschey, tab: Tab, index: str | None) -> None:
+    """However long it is: where the first fifty are found by sorting, a tab of 250,000 takes seconds."""
+    asked = statements(koschey, lambda koschey: koschey.review_queue.page(tab, index=index))
+    [(leads, parameters)] = [(s, p) for s, p in asked if "hold_1" in s and "LIMIT" in s]
+
+    with koschey.engine.connect() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN {leads}", parameters).scalars().all()
+
+    assert not [line for line in plan if "Sort" in line], plan
+
+
 def test_the_oldest_held_file_is_found_among_those_that_are_held(koschey: Koschey) -> None:
     """What was rejected before it, and stays for ever, is not gone through."""
     asked = statements(koschey, WORK["the numbers of the queue"])
