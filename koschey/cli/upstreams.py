@@ -215,6 +215,27 @@ def reset(name: str) -> None:
 
 @upstream.command()
 @click.argument("name")
+@click.option("--reason", required=True, help="Why; it is what people are told.")
+@data_option
+def pause(name: str, reason: str) -> None:
+    """Ask nothing of the upstream NAME until it is resumed; what is stored of it is served."""
+    with services() as koschey:
+        koschey.indexes.pause_upstream(name, reason=reason, actor=actor())
+    click.echo(f"paused upstream {name}: what is stored is served, nothing is asked of it")
+
+
+@upstream.command()
+@click.argument("name")
+@data_option
+def resume(name: str) -> None:
+    """Ask the paused upstream NAME again."""
+    with services() as koschey:
+        koschey.indexes.resume_upstream(name, actor=actor())
+    click.echo(f"resumed upstream {name}")
+
+
+@upstream.command()
+@click.argument("name")
 @click.option("--project", default="pip", show_default=True, help="Project whose page is asked for.")
 @json_option
 @data_option

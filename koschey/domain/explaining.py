@@ -36,6 +36,14 @@ class ExplainedFile(JudgedFile, Protocol):
     def yanked(self) -> bool: ...
     @property
     def yanked_reason(self) -> str | None: ...
+    @property
+    def size(self) -> int | None: ...
+    @property
+    def sha256(self) -> str | None: ...
+    @property
+    def provenance_url(self) -> str | None: ...
+    @property
+    def provenance_sha256(self) -> str | None: ...
 
 
 def policy_words(policy: Policy, *, hosted: bool) -> PolicyWords:
@@ -96,6 +104,9 @@ def file_words(
         withdrawn_at=iso(file.withdrawn_at),
         requires_python=file.requires_python,
         yanked=file.yanked_reason or bool(file.yanked),
+        size=file.size,
+        sha256=file.sha256,
+        provenance="kept" if file.provenance_sha256 else "offered" if file.provenance_url else "none",
         checks=_answers(answers, given, missing, policy),
     )
 

@@ -92,6 +92,11 @@ class FileWords(msgspec.Struct, frozen=True, kw_only=True):
     requires_python: str | None
     yanked: bool | str
     checks: tuple[Answer, ...]
+    size: int | None = None
+    """In bytes; None: nobody said."""
+    sha256: str | None = None
+    provenance: str = "none"
+    """PEP 740: ``kept`` here, ``offered`` by the upstream, or ``none``."""
 
 
 class VersionWords(msgspec.Struct, frozen=True, kw_only=True):

@@ -53,6 +53,9 @@ class FileRow(NamedTuple):
     yanked_reason: str | None
     project_id: int
     deleted_at: int | None
+    size: int | None
+    provenance_url: str | None
+    provenance_sha256: str | None
 
 
 Judged = tuple[FileRow, Verdict]

@@ -202,9 +202,13 @@ class Catalog:
 
     def refresh(self, source_id: int, name: NormalizedName) -> None:
         """Look at a page behind an answer; a failure is logged and leaves what is stored."""
-        known = self._lookup.name(name).projects.get(source_id)
+        look = self._lookup.name(name)
+        self._configuration.indexes(number=look.configuration)
+        source, known = self._configuration.source(source_id), look.projects.get(source_id)
+        if source.paused:
+            return
         with contextlib.suppress(*_NO_LOOK):  # a name that became the company's own meanwhile is one, too
-            self._look(self._configuration.source(source_id), name, known, None)
+            self._look(source, name, known, None)
 
     def _made(
         self,

@@ -48,6 +48,11 @@ class SourceConfig:
     sync_seconds: float = 0.0
     connections: int = 1
 
+    @property
+    def paused(self) -> bool:
+        """Whether a person has it left alone: what is stored is served, and nothing is asked of it."""
+        return self.endpoint is not None and self.endpoint.paused is not None
+
 
 @dataclass(frozen=True)
 class IndexConfig:
@@ -278,6 +283,7 @@ def _source_config(row: Source) -> SourceConfig:
             proxy=row.proxy,
             internal=row.internal,
             requests_per_second=row.requests_per_second,
+            paused=None if row.paused_at is None else row.paused_reason or "",
         )
     return SourceConfig(
         id=row.id,

@@ -17,6 +17,7 @@ from koschey.domain.permissions import EVERYONE, Role
 from koschey.domain.policy import hold_days_problem
 from koschey.errors import Conflict, NotFound, RequestInvalid
 from koschey.services.configuration import MAIN
+from koschey.services.deciding import checked_reason
 from koschey.services.holds import held_counter
 from koschey.services.removal import forget_holds, take_back
 from koschey.stores.database import CONFIGURATION, Database, Transaction, now
@@ -141,6 +142,42 @@ class Indexes:
             _forget_looks(tx, _upstream_row(tx.session, name))
             tx.record("upstream.reset", actor=actor, subject=name, reason="serials and ETags forgotten")
 
+    def pause_upstream(self, name: str, *, reason: str, actor: str) -> None:
+        """Leave an upstream alone until it is resumed: what is stored is served, and nothing is asked of it.
+
+        Raises:
+            NotFound: no such upstream. RequestInvalid: no reason. Conflict: it is paused already.
+        """
+        reason = checked_reason(reason)
+        with self._database.transaction() as tx:
+            row = _upstream_row(tx.session, name)
+            if row.paused_at is not None:
+                raise Conflict(f"upstream {name} is paused already: {row.paused_reason}")
+            row.paused_at, row.paused_reason = now(), reason
+            tx.touch_configuration()
+            tx.record("upstream.pause", actor=actor, subject=name, after="paused", reason=reason)
+
+    def resume_upstream(self, name: str, *, actor: str) -> None:
+        """Ask a paused upstream again; what could not be had meanwhile is due now.
+
+        Raises:
+            NotFound: no such upstream. Conflict: it is not paused.
+        """
+        with self._database.transaction() as tx:
+            row = _upstream_row(tx.session, name)
+            if row.paused_at is None:
+                raise Conflict(f"upstream {name} is not paused")
+            row.paused_at = row.paused_reason = None
+            projects = select(Project.id).where(Project.source_id == row.id)
+            failed = update(File).where(
+                File.attempts > 0, File.due_at.is_not(None), File.project_id.in_(projects)
+            )
+            tx.session.execute(
+                failed.values(due_at=now(), attempts=0).execution_options(synchronize_session=False)
+            )
+            tx.touch_configuration()
+            tx.record("upstream.resume", actor=actor, subject=name, before="paused")
+
     def remove_upstream(self, name: str, *, actor: str, forget: bool = False) -> None:
         """Take an upstream out of every index and delete it; with ``forget`` also when files are known.
 
@@ -237,6 +274,7 @@ class Indexes:
                     "proxy": without_userinfo(row.proxy) if row.proxy else None,
                     "internal": row.internal,
                     "refresh_seconds": row.refresh_seconds,
+                    "paused": row.paused_reason,
                 }
                 for row in session.scalars(
                     select(Source).where(Source.kind == SourceKind.UPSTREAM).order_by(Source.name)

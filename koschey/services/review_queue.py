@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy import ColumnElement, Select, and_, false, func, not_, or_, select, true
 from sqlalchemy.orm import Session, aliased
 
@@ -23,6 +24,7 @@ from koschey.domain.explanation import sentence
 from koschey.domain.page import Microseconds
 from koschey.domain.quarantine import Mark, Rule, State, clock_start, needs_review
 from koschey.services.configuration import Configuration, IndexConfig
+from koschey.services.demand import downloads_lately, wishes_for
 from koschey.services.gate import Judge
 from koschey.services.keyset import PAGE, Keyset, Page, prefixed
 from koschey.services.known import (
@@ -82,6 +84,10 @@ class QueuedVersion(msgspec.Struct, frozen=True, kw_only=True):
     signals: tuple[tuple[str, Outcome], ...]
     """Checks that failed, broke or warned, the worst first."""
     back_dated: bool
+    asking: int = 0
+    """People whose wish for it has no answer yet."""
+    downloads: int = 0
+    """Of its hidden files in the last 30 days, before they were hidden or where they are visible."""
     seen: str
     """The mark of all this, for whoever decides about it."""
 
@@ -209,22 +215,26 @@ def _versions(
     if not since:
         return {}
     by_id = {index.id: index for index in indexes}
+    at, downloads = now(), dict[int, int]()
+    columns = (Hold.index_id, Hold.release, downloads_lately(at))
     query = (
-        select(Hold.index_id, Hold.release, *(getattr(File, name) for name in KnownFile._fields))
+        select(*columns, *(getattr(File, name) for name in KnownFile._fields))
         .join(File, File.id == Hold.file_id)
         .where(or_(*(and_(Hold.project_id == p, Hold.release == r) for p, r in since)))
     )
     hidden: dict[tuple[int, str], list[tuple[IndexConfig, KnownFile]]] = defaultdict(list)
     named = _by_name(session, {project_id for project_id, _ in since})
     projects = {project.id: project for same in named.values() for project in same}
-    for index_id, release, *columns in session.execute(query):
-        file = KnownFile._make(columns)
+    wishes = wishes_for(session, {projects[p].name for p, _ in since if p in projects}, {r for _, r in since})
+    for index_id, release, downloaded, *row in session.execute(query):
+        file = KnownFile._make(row)
+        downloads[file.id] = int(downloaded or 0)
         index = by_id.get(index_id)
         if index is not None:
             hidden[file.project_id, release].append((index, file))
     decisions = decisions_about(session.connection(), {p.name for p in projects.values() if p.decided})
     judges: dict[tuple[int, int], Judge | None] = {}
-    at, found = now(), {}
+    found = {}
     for key, members in hidden.items():
         project, sighted = projects[key[0]], []
         for index, file in members:
@@ -235,7 +245,12 @@ def _versions(
                 sighted.append((judging, Sighted(index.name, file, judging.verdict(file, at))))
         if sighted:
             version = members[0][1].version or ""
-            found[key] = _queued(project.name, version, since[key], sighted, at)
+            queued = _queued(project.name, version, since[key], sighted, at)
+            found[key] = replace(
+                queued,
+                asking=wishes.get((project.name, key[1]), 0),
+                downloads=sum(downloads[file_id] for file_id in {file.id for _, file in members}),
+            )
     return found
 
 

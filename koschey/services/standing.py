@@ -96,6 +96,10 @@ def _upstream(index: IndexConfig, look: NameLook, freshness: Freshness) -> Stand
         if known is None:
             ask.append(source)
             continue
+        if source.paused:  # what it said stands, however old
+            if known.state == ProjectState.ABSENT:
+                continue
+            return _with_owner(known, ask, behind, look)
         age = (at - (known.looked_at or 0)) / 1e6
         if known.state == ProjectState.ABSENT:
             if age > freshness.negative_seconds:
@@ -115,7 +119,11 @@ def _upstream(index: IndexConfig, look: NameLook, freshness: Freshness) -> Stand
 def _with_owner(
     owner: ProjectLook, ask: list[SourceConfig], behind: list[SourceConfig], look: NameLook
 ) -> Standing:
-    """An earlier source whose remembered 404 ran out is asked behind the answer, a new one before it."""
+    """An earlier source whose remembered 404 ran out is asked behind the answer, a new one before it.
+
+    A paused one that was never asked cannot be: where nobody is known to have the name it stays, and refuses.
+    """
+    ask = [s for s in ask if not s.paused]
     first = [s for s in ask if s.id == owner.source_id or s.id not in look.projects]
     later = [s for s in ask if s not in first]
     return Standing((owner,), tuple(first), (*later, *behind))

@@ -27,6 +27,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: More rounds of dependencies than any tree is deep.
 _ROUNDS = 30
+#: Seconds between two looks whether the upstream was paused.
+_PAUSE_LOOK_SECONDS = 5.0
 
 
 class Many(Protocol):
@@ -90,8 +92,8 @@ class Sync:
         self._stop: str | None = None
 
     def start(self, upstream: str) -> None:
-        """Have a worker sync an upstream soon. Raises: NotFound; Conflict, one runs already."""
-        source = self.source(upstream)
+        """Have a worker sync an upstream soon. Raises: NotFound; Conflict: one runs, or it is paused."""
+        source = _not_paused(self.source(upstream))
         state = self._store.state(source.id)
         if _runs(state):
             raise Conflict(_running(source, state))
@@ -124,10 +126,11 @@ class Sync:
         summary; it holds up nothing else.
 
         Raises:
-            NotFound: no such upstream. Conflict: one runs already, or its mode keeps nothing in step.
+            NotFound: no such upstream. Conflict: one runs already, it is paused, or its mode keeps nothing in
+            step.
             UpstreamError: nothing could be found out. StoreUnavailable: ours failed.
         """
-        source = self.source(upstream)
+        source = _not_paused(self.source(upstream))
         if source.mode is Mode.PROXY:
             raise Conflict(
                 f"the mode of {upstream} is proxy, which keeps nothing in step; "
@@ -163,10 +166,12 @@ class Sync:
         fresh: Mapping[str, Any] = {} if goes_on else dict(NEW_RUN) | {"begun_at": begun}
         self._store.put(source.id, **fresh, phase="choosing", outcome=None, problem=None)
 
+        paused = self._paused(source)
+
         def stopping() -> str | None:
             if ends is not None and time.monotonic() > ends:
                 return "its time is up; the next one goes on"
-            return self._stop
+            return self._stop or paused()
 
         ended: dict[str, Any] = {}
         phases = _Phases()
@@ -190,6 +195,19 @@ class Sync:
             self._store.put(source.id, phase=None, ended_at=now(), **ended)
             log.info("sync.ended", upstream=source.name, **ended)
         return self._summary(source) | {"phases": phases.seconds}
+
+    def _paused(self, source: SourceConfig) -> Callable[[], str | None]:
+        """Says whether it was paused meanwhile, by a look at the configuration every few seconds."""
+        looked = time.monotonic()
+
+        def paused() -> str | None:
+            nonlocal looked
+            if time.monotonic() < looked + _PAUSE_LOOK_SECONDS:
+                return None
+            looked = time.monotonic()
+            return "it was paused" if self.source(source.name).paused else None
+
+        return paused
 
     def _through(
         self,
@@ -326,6 +344,15 @@ class _Phases:
         at = time.monotonic()
         self.seconds[phase] = round(at - self._begun, 2)
         self._begun = at
+
+
+def _not_paused(source: SourceConfig) -> SourceConfig:
+    """The source. Raises: Conflict."""
+    if source.endpoint is not None and source.endpoint.paused is not None:
+        raise Conflict(
+            f"{source.name} is paused ({source.endpoint.paused}); koschey upstream resume {source.name}"
+        )
+    return source
 
 
 def _runs(state: Mapping[str, Any]) -> bool:

@@ -28,6 +28,7 @@ def submit_due(database: Database, submit: Callable[[str, int], None]) -> None:
 _DUE = text(
     "SELECT s.id FROM source s LEFT JOIN sync_state t ON t.source_id = s.id "
     "WHERE s.kind = 'upstream' AND s.mode <> 'proxy' AND s.sync_seconds > 0 "
+    "AND s.paused_at IS NULL "
     "AND COALESCE(t.paused_until, 0) <= :now "
     "AND (t.phase IS NULL OR COALESCE(t.seen_at, 0) < :now - :dead) "
     "AND (t.outcome = 'continues' OR COALESCE(t.ended_at, 0) < :now - s.sync_seconds * 1000000) "

@@ -31,6 +31,8 @@ class UpstreamStanding(msgspec.Struct, frozen=True, kw_only=True):
     proxy: str | None
     internal: bool
     refresh_seconds: float
+    paused: str | None
+    """Why a person has it left alone; None: it may be asked."""
     looked_at: Microseconds | None
     """The last successful look at any of its pages."""
     mode: str

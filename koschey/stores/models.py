@@ -100,6 +100,9 @@ class Source(Base):
     requests_per_second: Mapped[float | None]
     connections: Mapped[int] = mapped_column(default=16)
     """So many at once in a sync."""
+    paused_at: Mapped[int | None] = mapped_column(BigInteger)
+    """Since when a person has it left alone; None: it may be asked."""
+    paused_reason: Mapped[str | None] = mapped_column(Text)
 
 
 class IndexRow(Base):

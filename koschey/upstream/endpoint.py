@@ -34,6 +34,8 @@ class Endpoint:
     """The operator declares that pages may point to private and loopback addresses too."""
     requests_per_second: float | None = None
     """So many of this process at the most; None: no limit."""
+    paused: str | None = None
+    """Why a person has it left alone: nothing is asked of it. None: it may be asked."""
 
     def __post_init__(self) -> None:
         if not self.url.endswith("/"):

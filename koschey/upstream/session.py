@@ -102,11 +102,13 @@ class OutgoingSession:
             tally: counts what this came to, failures too.
 
         Raises:
-            UpstreamUnavailable: no usable answer after all repetitions.
+            UpstreamUnavailable: no usable answer after all repetitions, or a person paused the upstream.
             UpstreamTimeout: the deadline passed, or the upstream fell silent.
             UpstreamRefused: scheme, address, redirect or a plug-in forbid it.
             UpstreamInvalid: the answer is not HTTP.
         """
+        if endpoint.paused is not None:
+            raise UpstreamUnavailable(endpoint.name, f"it is paused: {endpoint.paused}")
         exchange = Exchange(
             deadline,
             connect_timeout=self._connect_timeout,

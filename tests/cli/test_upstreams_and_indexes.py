@@ -26,6 +26,7 @@ def test_an_upstream_is_added_listed_changed_and_removed(koschey: CommandLine) -
             "proxy": None,
             "internal": True,
             "refresh_seconds": 30.0,
+            "paused": None,
             "mode": "known",
             "filters": {},
             "names": {},

@@ -395,7 +395,7 @@ def test_links_are_those_that_clients_can_use(
 
 
 HOSTILE = (
-    '<script>document.title = "caught"</script> "><img src=x onerror=alert(1)> {{ 7*7 }} '
+    '<script>document.title = "caught"</script> "><img src=x onerror=alert(1)> {{ 713*713 }} '
     "\N{RIGHT-TO-LEFT OVERRIDE}gnp"
 )
 
@@ -410,7 +410,7 @@ def test_hostile_text_from_an_upstream_is_inert(holding: Running, upstream: Fake
         seen = Elements(answer.text)
         assert {Path(file).name for file in seen.loaded()} == frame
         assert not any(name.startswith("on") for _, attributes in seen.tags for name in attributes)
-        assert "49" not in seen.text
+        assert "508369" not in seen.text
     assert re.sub(r"\s+", " ", HOSTILE) in re.sub(
         r"\s+", " ", Elements(get(f"{holding.url}/why/{project.name}/1.0", Accept=BROWSER).text).text
     )

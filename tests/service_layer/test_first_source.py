@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from koschey.errors import NotFound, UpstreamError
+from koschey.errors import Conflict, NotFound, UpstreamError, UpstreamUnavailable
 from koschey.services.indexes import UpstreamSpec
 from tests.fake_upstream import FakeUpstream
 from tests.service_layer.conftest import Deploy, Deployment
@@ -110,3 +110,40 @@ def test_a_404_that_ran_out_at_a_silent_first_source_gives_the_name_to_nobody_el
 
     upstream.heal()
     assert here.listed("both") == {"both-9.0-py3-none-any.whl"}, "asked again, the first says no again"
+
+
+def test_nothing_is_asked_of_a_paused_upstream_and_what_is_stored_is_served(
+    here: Deployment, upstream: FakeUpstream, second: FakeUpstream
+) -> None:
+    kept, other = upstream.project("kept").release("1.0"), upstream.project("kept").release("1.1")
+    assert here.listed("kept") == {kept.filename, other.filename}
+    assert b"".join(here.fetch(kept).follower) == kept.content
+    second.project("later").release("1.0")
+    here.listed("later")
+    here.koschey.indexes.pause_upstream("upstream", reason="it was broken into", actor="ann")
+    here.execute("UPDATE project SET looked_at = 1")
+    asked = upstream.count("*")
+
+    assert here.listed("kept") == {kept.filename, other.filename}
+    assert here.listed("later") == {"later-1.0-py3-none-any.whl"}
+    assert here.koschey.files.open(here.find(kept)) is not None
+    with pytest.raises(UpstreamUnavailable, match="paused: it was broken into"):
+        here.page("unknown")
+    with pytest.raises(UpstreamUnavailable, match="paused"):
+        list(here.fetch(other).follower)
+    here.look("kept")
+    with pytest.raises(Conflict, match="paused"):
+        here.koschey.sync.start("upstream")
+    assert upstream.count("*") == asked
+    assert second.count("unknown") == 0, "the second must not win a name because the first is paused"
+
+    with pytest.raises(Conflict, match="paused already"):
+        here.koschey.indexes.pause_upstream("upstream", reason="again", actor="ann")
+    here.koschey.indexes.resume_upstream("upstream", actor="ann")
+    with pytest.raises(NotFound):
+        here.page("unknown")
+    assert upstream.count("unknown") == 1
+    assert [(e["action"], e["reason"]) for e in here.events("upstream.pause", "upstream.resume")] == [
+        ("upstream.pause", "it was broken into"),
+        ("upstream.resume", None),
+    ]

@@ -153,3 +153,25 @@ def test_what_became_visible_is_listed_by_versions(here: Deployment, upstream: F
         ("first", "2.0", 2, "anna"),
     ]
     assert [row.project for row in here.koschey.releases.page(search="First").rows] == ["first"]
+
+
+@on_both
+def test_a_row_says_how_many_people_ask_for_it_and_got_it_lately(
+    here: Deployment, upstream: FakeUpstream
+) -> None:
+    here.koschey.indexes.add_index("team", ["upstream"], hold_days=30, actor="test")
+    publish(here, upstream, "first", "other")
+    for index, actor in (("main", "ann"), ("main", "bob"), ("team", "cid")):
+        here.koschey.asks.ask(index, "first", "2.0", actor=actor, reason="wanted")
+    file_id = here.file("first-2.0.tar.gz")["id"]
+    for _ in range(3):
+        here.koschey.usage.add("main", file_id, "ann")
+    here.koschey.usage.flush()
+
+    assert [(row.asking, row.downloads) for row in here.koschey.review_queue.page(Tab.WAITING).rows] == [
+        (3, 3),
+        (0, 0),
+    ]
+    found = here.koschey.asks.about("team", "first")["2"]
+    here.koschey.asks.refuse(found.id, actor="rena", reason="not now")
+    assert one(here, "first").asking == 2

@@ -85,6 +85,8 @@ def edit(upstream: str) -> Response:
 @bp.get("/admin/upstreams/<upstream>/test")
 @bp.get("/admin/upstreams/<upstream>/reset")
 @bp.get("/admin/upstreams/<upstream>/keep")
+@bp.get("/admin/upstreams/<upstream>/pause")
+@bp.get("/admin/upstreams/<upstream>/resume")
 @bp.get("/admin/upstreams/<upstream>/remove")
 @requires(Permission.AUDIT, browser=True)
 def again(upstream: str) -> Response:
@@ -121,6 +123,31 @@ def sync(upstream: str) -> Response:
 
     onward = f"{HOME}/{upstream}/sync?asked={now()}"
     return submit(act, lambda problem, status: _shown(upstream, problem, status), onward)
+
+
+@bp.post("/admin/upstreams/<upstream>/pause")
+@requires(Permission.ADMIN, browser=True)
+def pause(upstream: str) -> Response:
+    """Ask nothing of it until it is resumed."""
+
+    def act() -> str:
+        reason = given("reason") or ""
+        koschey().indexes.pause_upstream(upstream, reason=reason, actor=current_actor().audit_name)
+        return f"Upstream {upstream} is paused: what is stored is served, nothing is asked of it."
+
+    return submit(act, lambda problem, status: _shown(upstream, problem, status), f"{HOME}/{upstream}")
+
+
+@bp.post("/admin/upstreams/<upstream>/resume")
+@requires(Permission.ADMIN, browser=True)
+def resume(upstream: str) -> Response:
+    """Ask it again."""
+
+    def act() -> str:
+        koschey().indexes.resume_upstream(upstream, actor=current_actor().audit_name)
+        return f"Upstream {upstream} is asked again."
+
+    return submit(act, lambda problem, status: _shown(upstream, problem, status), f"{HOME}/{upstream}")
 
 
 @bp.post("/admin/upstreams/<upstream>/keep")
