@@ -59,6 +59,17 @@ class NotFound(KoscheyError):
         super().__init__(f"no {kind} {name!r} here" + (f"; there is {', '.join(known)}" if known else ""))
 
 
+class NameUnused(NotFound):
+    """``name`` is kept for the company's own packages, and there is none of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("project", name)
+        self.args = (
+            f"no project {name!r} here: the name is reserved for the company's own packages, nothing is "
+            "uploaded under it, and no upstream is asked for it",
+        )
+
+
 class LinkWorthless(NotFound):
     """A set-up link was used, is too old, or was never made; which of these is not said."""
 

@@ -86,6 +86,10 @@ class Access:
         """Whether a request without credentials may still be somebody's, by a plug-in's word."""
         return self._identities.any
 
+    def number(self) -> int:
+        """The configuration's number, read now."""
+        return self._roster.number()
+
     def authenticate(self, authorization: str, request: SignInRequest, number: int | None = None) -> Actor:
         """The actor that an Authorization header is.
 

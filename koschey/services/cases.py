@@ -16,7 +16,7 @@ from koschey.domain.names import NormalizedName
 from koschey.domain.page import Microseconds
 from koschey.domain.quarantine import Verdict
 from koschey.domain.why import Said
-from koschey.errors import NotFound
+from koschey.errors import NameUnused, NotFound
 from koschey.services.catalog import Catalog
 from koschey.services.configuration import IndexConfig, SourceConfig
 from koschey.services.gate import Gate, Judge, decision_of
@@ -112,7 +112,7 @@ class Cases:
         """
         index, stands = self._catalog.stands(index_name, name)
         if stands.owner is None:
-            raise NotFound("project", name)
+            raise NameUnused(name) if stands.own else NotFound("project", name)
         ids = [part.project_id for part in stands.parts]
         at = now()
         with self._database.reading() as session:

@@ -36,6 +36,10 @@ class Roster:
         self._lock = threading.Lock()
         self._page = Page(-1, ())
 
+    def number(self) -> int:
+        """The configuration's number, read now."""
+        return self._lookup.configuration()
+
     def page(self, number: int | None = None) -> Page:
         """The page of a number that was just read, or of the one that is read now."""
         if number is None:

@@ -118,7 +118,7 @@ def admitted(permission: Permission, index: str, name: str) -> bool:
 def configuration_number() -> int:
     """The configuration's number as of this request: who may, and what pages offer, goes by one look."""
     if "configuration_number" not in g:
-        g.configuration_number = koschey().lookup.configuration()
+        g.configuration_number = koschey().access.number()
     number: int = g.configuration_number
     return number
 

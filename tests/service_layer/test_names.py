@@ -16,6 +16,7 @@ from koschey.errors import (
     NameOwned,
     NameTaken,
     NameUnsettled,
+    NameUnused,
     NotFound,
     RequestInvalid,
 )
@@ -48,6 +49,17 @@ def upload(here: Deployment) -> None:
 
 
 OWNED = pytest.mark.parametrize("own", [reserve, claim, upload])
+
+
+@pytest.mark.parametrize("own", [reserve, claim])
+def test_why_says_of_a_name_without_files_that_it_is_reserved(
+    here: Deployment, own: Callable[[Deployment], None]
+) -> None:
+    with pytest.raises(NotFound, match=r"no project 'acme-tool' here$"):
+        here.koschey.explanations.project("main", normalize("acme-tool"))
+    own(here)
+    with pytest.raises(NameUnused, match="reserved for the company's own packages"):
+        here.koschey.explanations.project("main", normalize("acme-tool"))
 
 
 @OWNED
