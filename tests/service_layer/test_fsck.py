@@ -10,7 +10,9 @@ import pytest
 
 from koschey.services.fsck.findings import Context, Finding
 from koschey.services.fsck.run import run
+from koschey.services.projects import Status
 from tests.fake_upstream import FakeUpstream
+from tests.hosting import host
 from tests.running import eventually
 from tests.service_layer.conftest import Deploy, Deployment, on_both
 from tests.upstream_pages import UpstreamFile
@@ -75,6 +77,29 @@ def test_all_is_well_where_nothing_is_wrong(world: tuple[Deployment, UpstreamFil
     assert fsck(here) == []
     assert fsck(here, quick=True) == []
     assert here.events("fsck.repaired") == []
+
+
+@pytest.mark.parametrize("verb", ["yank", "delete a file", "delete", "restore", *Status])
+def test_all_is_well_at_each_station_of_a_hosted_project(
+    world: tuple[Deployment, UpstreamFile], verb: str
+) -> None:
+    projects, by = world[0].koschey.projects, {"reason": "test", "actor": "test"}
+    file = host(world[0].koschey, "acme-tool", "1.0")
+    host(world[0].koschey, "acme-tool", "1.1")
+    match verb:
+        case "yank":
+            projects.yank("acme-tool", "1.0", **by)
+        case "delete a file":
+            projects.delete("acme-tool", filename=file.filename, **by)
+        case "delete" | "restore":
+            projects.delete("acme-tool", **by)
+            if verb == "restore":
+                projects.restore("acme-tool", "1.0", **by)
+        case _:
+            projects.set_status("acme-tool", Status.ARCHIVED, **by)
+            if verb != Status.ARCHIVED:
+                projects.set_status("acme-tool", Status(verb), **by)
+    assert fsck(world[0]) == []
 
 
 def _remove(here: Deployment, file: UpstreamFile) -> None:

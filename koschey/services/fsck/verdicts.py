@@ -16,9 +16,9 @@ from koschey.services.known import KnownFile, KnownProject, decisions_about, fil
 from koschey.services.root_build import bodies, fingerprint, inflate, stored
 from koschey.services.root_names import listed
 from koschey.stores.database import now
-from koschey.stores.models import IndexRow, Project, ProjectState
+from koschey.stores.models import File, IndexRow, Project, ProjectState, SourceKind
 
-_PROJECTS = Project.__table__
+_FILES, _PROJECTS = File.__table__, Project.__table__
 _AT_ONCE = 100
 #: Seconds that the sweeps may take to record that a hold has ended.
 _LATE = 3600
@@ -52,13 +52,16 @@ def _wrong(context: Context, projects: Sequence[KnownProject]) -> Iterator[tuple
             ).scalars()
         )
         ids = [project.id for project in projects]
-        files = files_of(connection, ids)
+        files = files_of(connection, ids, _FILES.c.deleted_at.is_(None))
         decisions = decisions_about(connection, {project.name for project in projects if project.decided})
         recorded: dict[int, dict[int, Any]] = defaultdict(dict)
         for row in connection.execute(_RECORDED, {"ids": ids}):
             recorded[row.index_id][row.file_id] = row
         at = now()
     for project in projects:
+        hosted = context.configuration.source(project.source_id).kind is SourceKind.HOSTED
+        if hosted and project.status == "quarantined":
+            continue  # of that nothing is recorded: its own maintainers said so, and no reviewer can end it
         for index in context.configuration.indexes_of(project.source_id):
             if index.id in settled:  # otherwise somebody is at it
                 problem = _compared(index, project, files[project.id], decisions, recorded[index.id], at)
