@@ -52,7 +52,7 @@ from koschey.services.root_files import RootFiles
 from koschey.services.root_list import RootList
 from koschey.services.roster import Roster
 from koschey.services.settling import Settling
-from koschey.services.standing import Freshness, may_ask
+from koschey.services.standing import Freshness, permitted
 from koschey.services.subjects import Subjects
 from koschey.services.sweeps import Sweeps
 from koschey.services.sync_schedule import submit_due
@@ -268,7 +268,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
     session = functools.cache(lambda: _session(settings, hooks))
     client = UpstreamClient(
         session,
-        may_ask=lambda upstream, name: may_ask(lookup, configuration, upstream, name),
+        permitted=lambda upstream, names: permitted(lookup, configuration, upstream, names),
         max_page_bytes=settings.max_page_bytes,
         max_root_bytes=settings.max_root_bytes,
         max_document_bytes=settings.max_metadata_bytes,

@@ -22,6 +22,8 @@ _STOPPED = {"stopped": 3, "paused": 4, "failed": 5}
 #: With fewer than so many, other processes would take longer to begin than this one to end.
 _WORTH_IT = 400
 _LOOK_SECONDS = 0.2
+#: Between two looks whether a process has ended: the phase ends with the last one.
+_WAIT_SECONDS = 0.01
 
 
 def several(koschey: Koschey, processes: int | None, watch: Callable[[], None]) -> Many:
@@ -80,6 +82,7 @@ def _forked(
     lifeline, end = os.pipe()
     children: set[int] = set()
     codes: list[int] = []
+    looked = time.monotonic()
     try:
         for number in range(parts):
             own = connections // parts + (number < connections % parts)
@@ -96,8 +99,10 @@ def _forked(
                     codes.append(os.waitstatus_to_exitcode(status))
             if any(codes) and children:
                 _end(children)
-            watch()
-            time.sleep(_LOOK_SECONDS)
+            if time.monotonic() - looked > _LOOK_SECONDS:
+                looked = time.monotonic()
+                watch()
+            time.sleep(_WAIT_SECONDS)
     finally:
         os.close(end)  # whatever is left of them ends with this
         os.close(lifeline)

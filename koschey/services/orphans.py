@@ -64,16 +64,16 @@ class Orphans:
         self._store = store
         self._grace = grace
 
-    def spare(self, sha256: str) -> None:
-        """Take a blob's mark away before it is published.
+    def spare(self, digests: Sequence[str]) -> None:
+        """Take blobs' marks away before they are published.
 
         Raises:
-            Busy: it is being deleted, and that takes long. StoreUnavailable: the database failed.
+            Busy: one is being deleted, and that takes long. StoreUnavailable: the database failed.
         """
-        if not self._lookup.is_orphan(sha256):
-            return  # whoever marks it from now on leaves it alone for the time of grace
-        with self._locks.hold(_lock(sha256), _WAIT), self._database.transaction() as tx:
-            tx.connection.execute(_UNMARK, {"digests": [sha256]})
+        # Whoever marks another one from now on leaves it alone for the time of grace.
+        for sha256 in self._lookup.orphans_among(digests):
+            with self._locks.hold(_lock(sha256), _WAIT), self._database.transaction() as tx:
+                tx.connection.execute(_UNMARK, {"digests": [sha256]})
 
     def mark(self, connection: Connection, digests: Iterable[str]) -> None:
         """Mark blobs, in an open transaction."""
@@ -119,7 +119,7 @@ class Orphans:
 
     def _delete(self, sha256: str, swept: Swept) -> None:
         """Under the blob's lock: look at its mark and at who refers to it once more."""
-        if not self._lookup.is_orphan(sha256):
+        if not self._lookup.orphans_among([sha256]):
             return
         if self.referenced([sha256]):
             swept.spared += 1

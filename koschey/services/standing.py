@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from koschey.domain.ownership import Outside
@@ -129,9 +130,13 @@ def _with_owner(
     return Standing((owner,), tuple(first), (*later, *behind))
 
 
-def may_ask(lookup: Lookup, configuration: Configuration, upstream: str, name: str) -> bool:
-    """Whether an upstream (by its name) may be asked for a normalised name: the last look at the door."""
-    look = lookup.name(name)
-    source = next((s for s in configuration.upstreams(look.configuration) if s.name == upstream), None)
+def permitted(
+    lookup: Lookup, configuration: Configuration, upstream: str, names: Sequence[str]
+) -> frozenset[str]:
+    """For which normalised names an upstream (by its name) may be asked: the last look at the door."""
+    number, having = lookup.having(names)
+    source = next((s for s in configuration.upstreams(number) if s.name == upstream), None)
     source_id = -1 if source is None else source.id
-    return configuration.may_ask(source_id, name, look.projects, number=look.configuration)
+    return frozenset(
+        name for name in names if configuration.may_ask(source_id, name, having[name], number=number)
+    )

@@ -271,6 +271,7 @@ class Sync:
 
     def _fetch(self, source: SourceConfig, options: Options, stopping: Callable[[], str | None]) -> None:
         """Every file that is due; those that failed once more."""
+        self._files.clear_spool(source)
         for attempt in range(2):
             due = self._store.count_files(source.id)
             if not due:

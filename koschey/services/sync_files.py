@@ -6,10 +6,9 @@ import hashlib
 import os
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import Any
 
 import structlog
@@ -28,7 +27,8 @@ from koschey.errors import (
 from koschey.failpoints import failpoint
 from koschey.services.configuration import SourceConfig
 from koschey.services.downloads import Downloads
-from koschey.services.sync_pages import PATIENCE, Share, Stopped, arrived
+from koschey.services.sync_crew import Crew
+from koschey.services.sync_pages import PATIENCE, PERMITTED, Share, Stopped
 from koschey.services.sync_store import (
     AT_ONCE,
     Counted,
@@ -40,27 +40,29 @@ from koschey.services.sync_store import (
     file_failures,
     files_done,
 )
-from koschey.stores.blobs import BlobStore
+from koschey.stores.blobs import BlobStore, Spooled
 from koschey.stores.database import Database, now
 from koschey.stores.lookup import Lookup
-from koschey.upstream.client import UpstreamClient
+from koschey.upstream.client import Permit, UpstreamClient
 from koschey.upstream.manners import Tally
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: A file of at most so many bytes is held in memory, one for each connection.
 _SMALL = 2**20
-_BATCH = 100
-_BATCH_SECONDS = 0.25
+#: Of one transaction, and of one wait for the disk.
+_BATCH = 500
+_BATCH_SECONDS = 0.5
 _OUTAGE = 20
 
 
 @dataclass(frozen=True)
-class _Stored:
+class _Fetched:
+    """What came of a file: spooled, a problem, or neither where it is in the store and its row says so."""
+
     file: DueFile
+    spooled: Spooled | None = None
     problem: KoscheyError | None = None
-    recorded: bool = False
-    """Whether its row says so already."""
 
 
 class StoredBySync:
@@ -106,6 +108,11 @@ class StoredBySync:
                     added += add_files_named(tx, source.id, project_id, [f.filename for f in kept])
                 count(tx, source.id, Counted(files_due=added))
 
+    def clear_spool(self, source: SourceConfig) -> None:
+        """Remove what a sync that was killed left on its way in. Only while no other one runs."""
+        for left in self._blobs.spool_dir.glob(f"{_spooled(source.id)}-*.part"):
+            left.unlink(missing_ok=True)
+
     def _projects(self, source_id: int, after: int) -> list[tuple[int, str]]:
         with self._database.reading() as session:
             rows = session.execute(_PROJECTS, {"source_id": source_id, "after": after})
@@ -142,35 +149,34 @@ class _Run:
         self._stopping = stopping
         self._tally = Tally()
         self._in_a_row = 0
+        self._mark = uuid.uuid4().hex
 
     def through(self, chunk: Sequence[DueFile], pool: ThreadPoolExecutor, connections: int) -> None:
         """Store those, so many at once."""
-        waiting = iter(chunk)
-        flying: dict[Future[_Stored], None] = {}
-        landed: SimpleQueue[Future[_Stored]] = SimpleQueue()
-        batch: list[_Stored] = []
+        crew = Crew(pool, connections, self._fetch, self._permitted(chunk), 2 * _BATCH)
+        batch: list[_Fetched] = []
         begun = time.monotonic()
         try:
-            while True:
-                while len(flying) < 3 * connections and (file := next(waiting, None)) is not None:
-                    future = pool.submit(self._store, file)
-                    flying[future] = None
-                    future.add_done_callback(landed.put)
-                if not flying:
-                    break
-                for future in arrived(landed):
-                    del flying[future]
-                    batch.append(future.result())
-                    self._judge(batch[-1].problem)
+            while (fetched := crew.landed()) is not None:
+                for each in fetched:
+                    batch.append(each)
+                    self._judge(each.problem)
                 if batch and (len(batch) >= _BATCH or time.monotonic() - begun > _BATCH_SECONDS):
-                    recording, batch, begun = batch, [], time.monotonic()
-                    self._record(recording)
+                    storing, batch, begun = batch, [], time.monotonic()
+                    self._store(storing)
                 if problem := self._stopping():
                     raise Stopped("stopped", problem)
         finally:
-            for future in flying:
-                future.cancel()
-            self._record(batch)
+            self._store(batch + crew.stop())
+
+    def _permitted(self, chunk: Sequence[DueFile]) -> Iterator[tuple[DueFile, Permit]]:
+        """As of ``sync_pages``."""
+        assert self._source.endpoint is not None
+        for start in range(0, len(chunk), PERMITTED):
+            some = chunk[start : start + PERMITTED]
+            names = sorted({file.project for file in some})
+            permit = self._by._client.permit(self._source.endpoint, names)
+            yield from ((file, permit) for file in some)
 
     def _judge(self, problem: KoscheyError | None) -> None:
         if isinstance(problem, StoreUnavailable):
@@ -184,15 +190,15 @@ class _Run:
         if self._in_a_row >= _OUTAGE:
             raise Stopped("failed", f"{_OUTAGE} files in a row could not be had, the last: {problem.problem}")
 
-    def _store(self, file: DueFile) -> _Stored:
+    def _fetch(self, turn: tuple[DueFile, Permit]) -> _Fetched:
+        file, permit = turn
         try:
             if file.due_at is None and file.sha256 and file.size is not None and file.size <= _SMALL:
-                self._small(file)
-                return _Stored(file)
+                return self._small(file, permit)
             self._large(file)
         except (UpstreamError, DigestMismatch, StoreUnavailable) as error:
-            return _Stored(file, error)
-        return _Stored(file, recorded=True)
+            return _Fetched(file, problem=error)
+        return _Fetched(file)
 
     def _large(self, file: DueFile) -> None:
         """As a client's download: resumed where it broke, and at most one of all who want it."""
@@ -202,8 +208,8 @@ class _Run:
         stored = self._by._downloads.fetch(look, self._source)
         self._tally.add(1, stored.size or 0)
 
-    def _small(self, file: DueFile) -> None:
-        """In one piece, verified, into the store; its row is for the batch."""
+    def _small(self, file: DueFile, permit: Permit) -> _Fetched:
+        """In one piece, verified, spooled; the store and its row are for the batch."""
         by, source = self._by, self._source
         assert source.endpoint is not None and file.url is not None
         assert file.sha256 is not None and file.size is not None
@@ -214,6 +220,7 @@ class _Run:
             start=0,
             validator=None,
             deadline=by._deadline,
+            permit=permit,
             tally=self._tally,
         ) as answer:
             if answer.status != 200:
@@ -228,21 +235,33 @@ class _Run:
         actual = hashlib.sha256(body).hexdigest()
         if actual != file.sha256:
             raise DigestMismatch(file.filename, f"sha256 {file.sha256}", actual)
-        spooled = by._blobs.spool_dir / f"sync-{uuid.uuid4().hex}.part"
+        # Nobody else writes there, and nothing that is there is written to: it may be a blob's other name.
+        path = by._blobs.spool_dir / f"{_spooled(source.id)}-{self._mark}-{file.id}.part"
         try:
-            descriptor = os.open(spooled, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
             with os.fdopen(descriptor, "wb", buffering=0) as out:
                 out.write(body)
-            by._blobs.publish(spooled, actual, len(body))
         except OSError as error:
+            path.unlink(missing_ok=True)
             problem = f"cannot spool {file.filename}: {error.strerror}"
             raise StoreUnavailable("files", problem) from error
-        finally:
-            spooled.unlink(missing_ok=True)
+        return _Fetched(file, Spooled(path, actual, len(body)))
 
-    def _record(self, batch: Sequence[_Stored]) -> None:
+    def _store(self, batch: Sequence[_Fetched]) -> None:
+        """Bring what was fetched into the store, all of it on the disk before a row says so."""
         if not batch:
             return
+        spooled = {each.spooled.sha256: each.spooled for each in batch if each.spooled is not None}
+        try:
+            if spooled:
+                self._by._blobs.publish_all(list(spooled.values()))
+        finally:
+            for each in batch:
+                if each.spooled is not None:
+                    each.spooled.path.unlink(missing_ok=True)
+        self._record(batch)
+
+    def _record(self, batch: Sequence[_Fetched]) -> None:
         problems = {
             each.file.id: str(each.problem)
             for each in batch
@@ -260,9 +279,9 @@ class _Run:
                 )
         failpoint("sync.before_files")
         with self._by._database.transaction() as tx:
-            unrecorded = [each.file.id for each in batch if each.problem is None and not each.recorded]
+            unrecorded = sorted(each.file.id for each in batch if each.spooled is not None)
             for start in range(0, len(unrecorded), 500):
-                values = {"ids": sorted(unrecorded)[start : start + 500], "at": now()}
+                values = {"ids": unrecorded[start : start + 500], "at": now()}
                 tx.connection.execute(_STORED, values)
             files_done(tx, finished)
             file_failures(tx, problems)
@@ -272,6 +291,11 @@ class _Run:
             )
             count(tx, self._source.id, counted)
         failpoint("sync.after_files")
+
+
+def _spooled(source_id: int) -> str:
+    """How names of files begin that syncs of an upstream spool."""
+    return f"sync-{source_id}"
 
 
 _IDS: Any = bindparam("ids", expanding=True)

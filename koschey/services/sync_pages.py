@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 from zlib import crc32
 
 import structlog
@@ -20,6 +18,7 @@ from koschey.failpoints import failpoint
 from koschey.services.configuration import Configuration, SourceConfig
 from koschey.services.looks import Recorded, Seen, record
 from koschey.services.recording import Look
+from koschey.services.sync_crew import Crew
 from koschey.services.sync_store import (
     Counted,
     Due,
@@ -33,7 +32,7 @@ from koschey.services.sync_store import (
 from koschey.services.writes import NewFiles
 from koschey.stores.database import Database, Transaction, now
 from koschey.stores.models import ProjectState
-from koschey.upstream.client import PageFetched, PageUnchanged, UpstreamClient
+from koschey.upstream.client import PageFetched, PageUnchanged, Permit, UpstreamClient
 from koschey.upstream.manners import Tally
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -52,6 +51,8 @@ _STALE_SECONDS = 0.5
 _OUTAGE = 20
 #: An upstream that asks to be left alone for longer (seconds) ends the sync; the next one goes on.
 PATIENCE = 60.0
+#: Names of one look at the door.
+PERMITTED = 32
 #: Looks after which a project is due no more.
 _SETTLED = frozenset([Look.CHANGED, Look.UNCHANGED, Look.ABSENT, Look.OWNED])
 
@@ -161,38 +162,33 @@ class _Run:
 
     def through(self, chunk: Sequence[Due], pool: ThreadPoolExecutor, connections: int) -> None:
         """Ask for those pages, so many at once, and record them as they come."""
-        waiting = iter(chunk)
-        flying: dict[Future[_Answer], None] = {}
-        landed: SimpleQueue[Future[_Answer]] = SimpleQueue()
+        crew = Crew(pool, connections, self._ask, self._permitted(chunk), 2 * _PAGES)
         batch: list[_Answer] = []
         begun = time.monotonic()
-        files = 0
         try:
-            while True:
-                while len(flying) < 3 * connections and (due := next(waiting, None)) is not None:
-                    future = pool.submit(self._ask, due)
-                    flying[future] = None
-                    future.add_done_callback(landed.put)
-                if not flying:
-                    break
-                for future in arrived(landed):
-                    del flying[future]
-                    answer = future.result()
+            while (answers := crew.landed()) is not None:
+                for answer in answers:
                     batch.append(answer)
-                    files += _files_in(answer)
                     self._judge(answer)
-                full = len(batch) >= _PAGES or files >= _FILES
+                full = len(batch) >= _PAGES or sum(map(_files_in, batch)) >= _FILES
                 if batch and (full or time.monotonic() - begun > _BATCH_SECONDS):
-                    recording, batch, files, begun = batch, [], 0, time.monotonic()
+                    recording, batch, begun = batch, [], time.monotonic()
                     self._record(recording)
                 if problem := self._stopping():
                     raise Stopped("stopped", problem)
         finally:
             self._halted.set()
-            for future in flying:
-                future.cancel()
+            batch += crew.stop()
             self._record(batch)
             self._halted.clear()
+
+    def _permitted(self, chunk: Sequence[Due]) -> Iterator[tuple[Due, Permit]]:
+        """What is due, some at a time with the word whether it may be asked for, when its turn comes."""
+        assert self._source.endpoint is not None
+        for start in range(0, len(chunk), PERMITTED):
+            some = chunk[start : start + PERMITTED]
+            permit = self._pages._client.permit(self._source.endpoint, [due.name for due in some])
+            yield from ((due, permit) for due in some)
 
     def _judge(self, answer: _Answer) -> None:
         """End the sync when the upstream is away altogether, or asks for peace. Raises: Stopped."""
@@ -207,7 +203,8 @@ class _Run:
         if self._in_a_row >= _OUTAGE:
             raise Stopped("failed", f"{_OUTAGE} pages in a row could not be had, the last: {problem.problem}")
 
-    def _ask(self, due: Due) -> _Answer:
+    def _ask(self, turn: tuple[Due, Permit]) -> _Answer:
+        due, permit = turn
         source, pages = self._source, self._pages
         assert source.endpoint is not None
         name = NormalizedName(due.name)
@@ -223,6 +220,7 @@ class _Run:
                     etag=etag,
                     deadline=pages._page_deadline,
                     past_caches=past_caches,
+                    permit=permit,
                     tally=self._tally,
                 )
             except UpstreamError as error:
@@ -324,19 +322,6 @@ def _problem(answer: _Answer, recorded: Recorded) -> str | None:
     if look is Look.SHARED:
         return None if answer.due.serial is None else "it was looked at from elsewhere meanwhile"
     return None if look in _SETTLED else f"its page is {look}: what is stored stays"
-
-
-def arrived[T](landed: SimpleQueue[Future[T]]) -> list[Future[T]]:
-    """Those that are done, after waiting a moment for the first.
-
-    ``concurrent.futures.wait`` would look at all that are not, each time.
-    """
-    futures = []
-    with contextlib.suppress(Empty):
-        futures.append(landed.get(timeout=0.2))
-        while True:
-            futures.append(landed.get_nowait())
-    return futures
 
 
 def _files_in(answer: _Answer) -> int:

@@ -233,23 +233,8 @@ def add_files_of(tx: Transaction, source_id: int, project_ids: Sequence[int]) ->
 
 def count(tx: Transaction, source_id: int, counted: Counted) -> None:
     """Add what a batch came to. Every process of a sync does: it locks the row, so do it last."""
-    values = {
-        "projects_done": SyncState.projects_done + counted.projects_done,
-        "projects_changed": SyncState.projects_changed + counted.projects_changed,
-        "projects_failed": SyncState.projects_failed + counted.projects_failed,
-        "files_due": SyncState.files_due + counted.files_due,
-        "files_done": SyncState.files_done + counted.files_done,
-        "files_failed": SyncState.files_failed + counted.files_failed,
-        "run_requests": SyncState.run_requests + counted.requests,
-        "run_unchanged": SyncState.run_unchanged + counted.unchanged,
-        "run_bytes": SyncState.run_bytes + counted.bytes,
-        "requests": SyncState.requests + counted.requests,
-        "unchanged": SyncState.unchanged + counted.unchanged,
-        "bytes": SyncState.bytes + counted.bytes,
-        "failures": SyncState.failures + counted.projects_failed + counted.files_failed,
-        "seen_at": now(),
-    }
-    tx.connection.execute(update(SyncState).where(SyncState.source_id == source_id).values(values))
+    said = {f"_{name}": value for name, value in vars(counted).items()}
+    tx.connection.execute(_COUNT_UP, said | {"_source_id": source_id, "_at": now()})
 
 
 def _upsert(connection: Connection, table: Any) -> Any:
@@ -262,6 +247,27 @@ _PROJECTS = Project.__table__
 _BLANK: Mapping[str, Any] = {
     column.name: 0 if column.default is not None else None for column in _STATE.columns
 }
+#: What a batch came to, by the totals of a run and of all runs that it is added to. The statement is built
+#: once: that takes SQLAlchemy longer than it takes a database to execute it.
+_ADDED = {
+    "projects_done": "projects_done",
+    "projects_changed": "projects_changed",
+    "projects_failed": "projects_failed",
+    "files_due": "files_due",
+    "files_done": "files_done",
+    "files_failed": "files_failed",
+    "run_requests": "requests",
+    "run_unchanged": "unchanged",
+    "run_bytes": "bytes",
+    "requests": "requests",
+    "unchanged": "unchanged",
+    "bytes": "bytes",
+}
+_COUNT_UP = text(
+    "UPDATE sync_state SET "  # noqa: S608 - our own names
+    + "".join(f"{column} = {column} + :_{counted}, " for column, counted in _ADDED.items())
+    + "failures = failures + :_projects_failed + :_files_failed, seen_at = :_at WHERE source_id = :_source_id"
+)
 #: For the first of several runs; the totals of all runs stay.
 NEW_RUN: Mapping[str, Any] = dict.fromkeys(
     (

@@ -8,7 +8,7 @@ published in one atomic step.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -34,6 +34,14 @@ class BlobInfo(NamedTuple):
     modified: float
 
 
+class Spooled(NamedTuple):
+    """A verified file on its way into a store: where it lies, its digest, its size in bytes."""
+
+    path: Path
+    sha256: str
+    size: int
+
+
 class BlobStore(Protocol):
     """What Koschey asks of a store. Implementations are safe to use from many threads.
 
@@ -53,6 +61,13 @@ class BlobStore(Protocol):
 
         Raises:
             StoreUnavailable: the store failed; nothing was published and the spooled file is still there.
+        """
+
+    def publish_all(self, blobs: Sequence[Spooled]) -> None:
+        """``publish`` for many at once, which costs a store less than one by one. No digest twice.
+
+        Raises:
+            StoreUnavailable: the store failed; any of them may have been published, and none need be durable.
         """
 
     def size(self, sha256: str) -> int | None:

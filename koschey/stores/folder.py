@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -21,12 +21,15 @@ import structlog
 from koschey.errors import BlobMissing, StoreUnavailable
 from koschey.failpoints import failpoint
 from koschey.stores import spool
-from koschey.stores.blobs import DIGEST, BlobInfo, pairs
+from koschey.stores.blobs import DIGEST, BlobInfo, Spooled, pairs
+from koschey.stores.flushing import flush_file_system
 
 CHUNK = 2**20
 _ROOT = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FOLDER = _ROOT | os.O_NOFOLLOW
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+#: Mode of a blob.
+_SEALED = 0o444
 _PAIR = re.compile(r"[0-9a-f]{2}")
 
 log = structlog.get_logger(__name__)
@@ -60,6 +63,25 @@ class FolderStore:
                     raise StoreUnavailable(spool.STORE, f"blob {sha256} does not read back with {size} bytes")
             failpoint("blob.after-publish")
             spooled.unlink(missing_ok=True)
+
+    def publish_all(self, blobs: Sequence[Spooled]) -> None:
+        """See ``BlobStore``. Two waits for the disk in all: no name leads to bytes that are not on it."""
+        with spool.reported("cannot publish blobs"), self._opened() as root:
+            for blob in blobs:
+                _seal_later(blob)
+            if not flush_file_system(root):
+                for blob in blobs:
+                    self.publish(*blob)
+                return
+            failpoint("blobs.before-publish")
+            for blob in blobs:
+                with self._folder(blob.sha256, create=True, durable=False) as folder:
+                    self._link(*blob, folder)
+            failpoint("blobs.linked")
+            flush_file_system(root)
+            failpoint("blobs.after-publish")
+            for blob in blobs:
+                blob.path.unlink(missing_ok=True)
 
     def _link(self, spooled: Path, sha256: str, size: int, folder: int) -> None:
         try:
@@ -179,12 +201,20 @@ class FolderStore:
         return spool.sweep(self._spool, older_than)
 
     @contextmanager
-    def _folder(self, sha256: str, *, create: bool = False) -> Iterator[int]:
-        """The open folder of a blob, made durable when it is new. Raises: OSError."""
+    def _opened(self) -> Iterator[int]:
+        descriptor = os.open(self._root, _ROOT)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _folder(self, sha256: str, *, create: bool = False, durable: bool = True) -> Iterator[int]:
+        """The open folder of a blob; a new one is made durable here or by the caller. Raises: OSError."""
         descriptor = os.open(self._root, _ROOT)
         try:
             for name in pairs(sha256):
-                inner = _enter(name, descriptor, create=create)
+                inner = _enter(name, descriptor, create=create, durable=durable)
                 os.close(descriptor)
                 descriptor = inner
             yield descriptor
@@ -192,7 +222,7 @@ class FolderStore:
             os.close(descriptor)
 
 
-def _enter(name: str, parent: int, *, create: bool) -> int:
+def _enter(name: str, parent: int, *, create: bool, durable: bool) -> int:
     try:
         return os.open(name, _FOLDER, dir_fd=parent)
     except FileNotFoundError:
@@ -203,7 +233,8 @@ def _enter(name: str, parent: int, *, create: bool) -> int:
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
     with suppress(FileExistsError):
         os.mkdir(name, 0o755, dir_fd=parent)
-    os.fsync(parent)
+    if durable:
+        os.fsync(parent)
     return os.open(name, _FOLDER, dir_fd=parent)
 
 
@@ -215,14 +246,27 @@ def _regular(sha256: str, folder: int) -> os.stat_result | None:
     return found if stat.S_ISREG(found.st_mode) else None
 
 
+def _seal_later(blob: Spooled) -> None:
+    """``_seal`` for one of many, but for making it durable, which is done for all of them together."""
+    found = os.lstat(blob.path)
+    if not stat.S_ISREG(found.st_mode) or found.st_size != blob.size:
+        raise _other_size(found.st_size, blob.size)
+    if stat.S_IMODE(found.st_mode) != _SEALED:
+        blob.path.chmod(_SEALED)
+
+
+def _other_size(found: int, size: int) -> StoreUnavailable:
+    return StoreUnavailable(spool.STORE, f"the spooled file has {found} bytes instead of {size}")
+
+
 def _seal(spooled: Path, size: int) -> None:
     """Make a spooled file durable and read-only, and see that it has the promised size."""
     descriptor = os.open(spooled, _FILE)
     try:
         found = os.fstat(descriptor).st_size
         if found != size:
-            raise StoreUnavailable(spool.STORE, f"the spooled file has {found} bytes instead of {size}")
-        os.fchmod(descriptor, 0o444)
+            raise _other_size(found, size)
+        os.fchmod(descriptor, _SEALED)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

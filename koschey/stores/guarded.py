@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from koschey.stores.blobs import BlobInfo, BlobStore
+from koschey.stores.blobs import BlobInfo, BlobStore, Spooled
 
 
 class GuardedStore:
     """Obeys ``BlobStore``; asks for a blob to be spared before it is published.
 
     A blob that is there already is not written again: between that look and the commit of the row that
-    refers to it, a sweep must not delete it. Args: ``spare`` takes the blob's digest, and returns when no
-    sweep will touch it for the time of grace.
+    refers to it, a sweep must not delete it. Args: ``spare`` takes blobs' digests, and returns when no
+    sweep will touch them for the time of grace.
     """
 
-    def __init__(self, store: BlobStore, spare: Callable[[str], None]) -> None:
+    def __init__(self, store: BlobStore, spare: Callable[[Sequence[str]], None]) -> None:
         self._store = store
         self._spare = spare
 
@@ -27,8 +27,13 @@ class GuardedStore:
 
     def publish(self, spooled: Path, sha256: str, size: int) -> None:
         """See ``BlobStore``. Raises also: Busy, when a sweep deletes that blob and takes its time."""
-        self._spare(sha256)
+        self._spare([sha256])
         self._store.publish(spooled, sha256, size)
+
+    def publish_all(self, blobs: Sequence[Spooled]) -> None:
+        """See ``BlobStore``. Raises also: as ``publish``."""
+        self._spare([blob.sha256 for blob in blobs])
+        self._store.publish_all(blobs)
 
     def size(self, sha256: str) -> int | None:
         """See ``BlobStore``."""

@@ -7,6 +7,7 @@ compilation stand between a request and its row. These queries read and nothing 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Engine
@@ -191,6 +192,11 @@ _GRANTS = (
     'FROM "grant" g LEFT JOIN "index" i ON i.id = g.index_id ORDER BY g.id'
 )
 _CONFIGURATION = "SELECT value FROM counter WHERE name = 'configuration'"
+_ORPHANS = "SELECT sha256 FROM orphan WHERE sha256 {0}"
+_HAVING = (
+    "SELECT c.value, p.name, p.source_id "
+    "FROM counter c LEFT JOIN project p ON p.name {0} WHERE c.name = 'configuration'"
+)
 
 
 #: Look-ups are short: more than so many at once are rare, and get a connection for themselves.
@@ -219,7 +225,6 @@ class Lookup:
         self._by_path = _FILE.format(f"f.path = {mark}")
         self._by_id = _FILE.format(f"f.id = {mark}")
         self._decisions = _DECISIONS.format(mark)
-        self._orphan = f"SELECT 1 FROM orphan WHERE sha256 = {mark}"  # noqa: S608 - our own words
         self._user_named = _USER.format(f"u.name = {mark}")
         self._user_by_id = _USER.format(f"u.id = {mark}")
         self._token = _TOKEN.format(mark)
@@ -319,11 +324,28 @@ class Lookup:
         """Every grant, in order."""
         return [GrantLook(*row) for row in self._rows(_GRANTS, ())]
 
-    def is_orphan(self, sha256: str) -> bool:
-        """Whether a blob is marked as one that nobody refers to."""
-        return bool(self._rows(self._orphan, (sha256,)))
+    def orphans_among(self, digests: Sequence[str]) -> list[str]:
+        """Those of some blobs that are marked as ones that nobody refers to."""
+        return [row[0] for row in self._among(_ORPHANS, digests)]
 
-    def _rows(self, statement: str, values: tuple[str | int, ...]) -> list[Any]:
+    def having(self, names: Sequence[str]) -> tuple[int, dict[str, set[int]]]:
+        """The configuration's number, and for each normalised name the ids of the sources that know it."""
+        rows = self._among(_HAVING, names)
+        if not rows:
+            raise StoreUnavailable("database", "it is empty; run `koschey db upgrade`")
+        found: dict[str, set[int]] = {name: set() for name in names}
+        for _, name, source_id in rows:
+            if name is not None:
+                found[name].add(source_id)
+        return rows[0][0], found
+
+    def _among(self, statement: str, keys: Sequence[str]) -> list[Any]:
+        """The rows of a statement over a list of keys, of some hundreds at the most."""
+        if self._engine.dialect.name == "postgresql":
+            return self._rows(statement.format("= ANY(%s)"), (list(keys),))
+        return self._rows(statement.format(f"IN ({', '.join('?' * len(keys))})"), tuple(keys))
+
+    def _rows(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
         errors = self._engine.dialect.loaded_dbapi.Error
         while self._idle:
             try:
@@ -340,7 +362,7 @@ class Lookup:
             detail = str(error).strip().splitlines() or ["no answer"]
             raise StoreUnavailable("database", detail[0]) from error
 
-    def _asked(self, cursor: Any, statement: str, values: tuple[str | int, ...]) -> list[Any]:
+    def _asked(self, cursor: Any, statement: str, values: tuple[Any, ...]) -> list[Any]:
         cursor.execute(statement, values)
         rows = list(cursor.fetchall())
         if len(self._idle) < self._kept:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -68,6 +68,24 @@ class RootUnchanged:
 RootOutcome = RootFetched | RootUnchanged
 
 
+@dataclass(frozen=True)
+class Permit:
+    """For which names an upstream may be asked, looked up for many at once; good for a moment."""
+
+    upstream: str
+    names: frozenset[str]
+    until: float
+    """``time.monotonic``."""
+
+    def covers(self, upstream: str, name: str) -> bool:
+        """Whether it still says that this may be asked for."""
+        return upstream == self.upstream and name in self.names and time.monotonic() < self.until
+
+
+#: As long as one name's look at the door may lie before its request at the worst: a slow connection's start.
+_PERMIT_SECONDS = 1.0
+
+
 class UpstreamClient:
     """Pages and files of upstreams, within limits; see ``OutgoingSession`` for the rules of the door.
 
@@ -75,7 +93,7 @@ class UpstreamClient:
 
     Args:
         connect: makes the session, with the first request.
-        may_ask: whether an upstream may be asked for a normalised name, by its name and that.
+        permitted: for which of some normalised names an upstream may be asked, by its name and those.
 
     Raises:
         NameOwned: each method, when it may not; nothing was sent.
@@ -85,13 +103,13 @@ class UpstreamClient:
         self,
         connect: Callable[[], OutgoingSession],
         *,
-        may_ask: Callable[[str, str], bool],
+        permitted: Callable[[str, Sequence[str]], frozenset[str]],
         max_page_bytes: int,
         max_document_bytes: int,
         max_root_bytes: int = 256 * 2**20,
     ) -> None:
         self._connect = connect
-        self._may_ask = may_ask
+        self._permitted = permitted
         self._connected: OutgoingSession | None = None
         self._connecting = threading.Lock()
         self._max_page_bytes = max_page_bytes
@@ -118,6 +136,7 @@ class UpstreamClient:
         etag: str | None,
         deadline: float,
         past_caches: bool = False,
+        permit: Permit | None = None,
         tally: Tally | None = None,
     ) -> PageOutcome:
         """Ask for a project's page, on the condition that it changed since ``etag``.
@@ -125,13 +144,14 @@ class UpstreamClient:
         Args:
             deadline: seconds for everything, parsing included.
             past_caches: ask caches on the way to look anew: what they had was stale.
+            permit: of who asks for many; without one, or past its time, the name is looked up.
             tally: counts what the request came to.
 
         Raises:
             UpstreamUnavailable, UpstreamTimeout, UpstreamRefused: no answer that says anything.
             UpstreamInvalid: an answer that must not be believed.
         """
-        self._guard(endpoint, name)
+        self._guard(endpoint, name, permit)
         ends = time.monotonic() + deadline
         headers = {"Accept": ACCEPT_PAGE}
         if etag:
@@ -221,6 +241,7 @@ class UpstreamClient:
         start: int,
         validator: str | None,
         deadline: float,
+        permit: Permit | None = None,
         tally: Tally | None = None,
     ) -> Iterator[Answer]:
         """Open a file's bytes, from ``start`` on if the upstream can (then the status is 206).
@@ -228,8 +249,9 @@ class UpstreamClient:
         Args:
             name: of the file's project, normalised.
             validator: strong ETag of the first part, so that a changed file is not glued to an old half.
+            permit: as for ``project_page``.
         """
-        self._guard(endpoint, name)
+        self._guard(endpoint, name, permit)
         headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"
@@ -240,9 +262,16 @@ class UpstreamClient:
         ) as answer:
             yield answer
 
-    def _guard(self, endpoint: Endpoint, name: str) -> None:
+    def permit(self, endpoint: Endpoint, names: Sequence[str]) -> Permit:
+        """For who asks for many: which of the names may be asked for in the next moment."""
+        until = time.monotonic() + _PERMIT_SECONDS
+        return Permit(endpoint.name, self._permitted(endpoint.name, names), until)
+
+    def _guard(self, endpoint: Endpoint, name: str, permit: Permit | None = None) -> None:
         """The last line: who asks has looked whose the name is, and may have been wrong or too early."""
-        if not self._may_ask(endpoint.name, name):
+        if permit is not None and permit.covers(endpoint.name, name):
+            return
+        if name not in self._permitted(endpoint.name, [name]):
             raise NameOwned(endpoint.name, name)
 
     def _root_parsed(self, endpoint: Endpoint, answer: Answer, ends: float) -> RootListing:

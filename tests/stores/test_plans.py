@@ -78,7 +78,7 @@ WORK: dict[str, Work] = {
     "the explanation of a version": lambda koschey: koschey.explanations.version("main", NAME, "1.3"),
     "a page and a file of it": page_and_file,
     "who refers to blobs": lambda koschey: koschey.orphans.referenced([f"{n:064x}" for n in range(500)]),
-    "a publication of a blob": lambda koschey: koschey.orphans.spare("ab" * 32),
+    "a publication of a blob": lambda koschey: koschey.orphans.spare(["ab" * 32]),
     "the report of what is stored": lambda koschey: koschey.storage_report.report(),
     "a project's decisions": lambda koschey: koschey.lookup.decisions(NAME),
     "all events": lambda koschey: koschey.audit.page(EventFilter()),
