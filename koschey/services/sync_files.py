@@ -211,27 +211,7 @@ class _Run:
     def _small(self, file: DueFile, permit: Permit) -> _Fetched:
         """In one piece, verified, spooled; the store and its row are for the batch."""
         by, source = self._by, self._source
-        assert source.endpoint is not None and file.url is not None
-        assert file.sha256 is not None and file.size is not None
-        with by._client.file(
-            source.endpoint,
-            file.url,
-            name=file.project,
-            start=0,
-            validator=None,
-            deadline=by._deadline,
-            permit=permit,
-            tally=self._tally,
-        ) as answer:
-            if answer.status != 200:
-                problem = f"answered {answer.status} for {file.filename}"
-                raise (UpstreamInvalid if answer.status in (404, 410) else UpstreamUnavailable)(
-                    source.name, problem
-                )
-            body = answer.read(file.size)
-        if len(body) < file.size:
-            problem = f"{file.filename} ended after {len(body)} of {file.size} bytes"
-            raise UpstreamUnavailable(source.name, problem)
+        body = self._body(file, permit)
         actual = hashlib.sha256(body).hexdigest()
         if actual != file.sha256:
             raise DigestMismatch(file.filename, f"sha256 {file.sha256}", actual)
@@ -246,6 +226,45 @@ class _Run:
             problem = f"cannot spool {file.filename}: {error.strerror}"
             raise StoreUnavailable("files", problem) from error
         return _Fetched(file, Spooled(path, actual, len(body)))
+
+    def _body(self, file: DueFile, permit: Permit) -> bytes:
+        """All its bytes, by one request where the upstream answers plainly."""
+        by, source = self._by, self._source
+        assert source.endpoint is not None and file.url is not None and file.size is not None
+        ends = time.monotonic() + by._deadline
+        plain = by._client.small_file(
+            source.endpoint,
+            file.url,
+            name=file.project,
+            size=file.size,
+            deadline=by._deadline,
+            permit=permit,
+            tally=self._tally,
+        )
+        if isinstance(plain, bytes):
+            return plain
+        if plain is not None:
+            raise UpstreamInvalid(source.name, f"answered {plain} for {file.filename}")
+        with by._client.file(
+            source.endpoint,
+            file.url,
+            name=file.project,
+            start=0,
+            validator=None,
+            deadline=max(0.001, ends - time.monotonic()),
+            permit=permit,
+            tally=self._tally,
+        ) as answer:
+            if answer.status != 200:
+                problem = f"answered {answer.status} for {file.filename}"
+                raise (UpstreamInvalid if answer.status in (404, 410) else UpstreamUnavailable)(
+                    source.name, problem
+                )
+            body = answer.read(file.size)
+        if len(body) < file.size:
+            problem = f"{file.filename} ended after {len(body)} of {file.size} bytes"
+            raise UpstreamUnavailable(source.name, problem)
+        return body
 
     def _store(self, batch: Sequence[_Fetched]) -> None:
         """Bring what was fetched into the store, all of it on the disk before a row says so."""

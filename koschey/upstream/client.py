@@ -262,6 +262,24 @@ class UpstreamClient:
         ) as answer:
             yield answer
 
+    def small_file(
+        self,
+        endpoint: Endpoint,
+        url: str,
+        *,
+        name: str,
+        size: int,
+        deadline: float,
+        permit: Permit | None = None,
+        tally: Tally | None = None,
+    ) -> bytes | int | None:
+        """A small file of that size, whole; 404 or 410 when it is gone; None: ``file`` is to be asked.
+
+        Args: as for ``file``.
+        """
+        self._guard(endpoint, name, permit)
+        return self._session.whole(endpoint, url, size, deadline=deadline, tally=tally)
+
     def permit(self, endpoint: Endpoint, names: Sequence[str]) -> Permit:
         """For who asks for many: which of the names may be asked for in the next moment."""
         until = time.monotonic() + _PERMIT_SECONDS

@@ -28,7 +28,7 @@ from koschey.upstream.addresses import AddressPolicy, Resolve
 from koschey.upstream.connections import GuardedHTTPConnection, GuardedHTTPSConnection
 from koschey.upstream.deadlines import DeadlineTLSSocket
 from koschey.upstream.endpoint import Endpoint
-from koschey.upstream.urls import Target
+from koschey.upstream.urls import Origin, Target
 
 _ClientCert = str | tuple[str, str] | None
 _MakeContext = Callable[[], ssl.SSLContext]
@@ -112,6 +112,15 @@ class GuardedPools:
             preload_content=False,
             decode_content=False,
         )
+
+    def connected(self, origin: Origin) -> Any:
+        """A connection of urllib3's that is open and that nobody else has; ``sock`` is its socket.
+
+        Raises: what urllib3 and sockets raise.
+        """
+        connection = self._direct.connection_from_host(origin.host, origin.port, origin.scheme)._new_conn()
+        connection.connect()
+        return connection
 
     def close(self) -> None:
         """Close all idle connections."""

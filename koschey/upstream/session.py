@@ -31,6 +31,7 @@ from koschey.upstream.deadlines import Exchange, during
 from koschey.upstream.endpoint import Endpoint
 from koschey.upstream.failures import translated
 from koschey.upstream.manners import Manners, Tally
+from koschey.upstream.plain import PlainFiles
 from koschey.upstream.pools import AllPools
 from koschey.upstream.routes import Decision, Routes
 from koschey.upstream.urls import Target, parsed, shown
@@ -79,6 +80,9 @@ class OutgoingSession:
         self._routes = Routes(hooks, hook_patience=hook_patience)
         self._pools = AllPools(resolve)
         self._manners = Manners()
+        self._plain = PlainFiles(
+            self._pools, self._routes, self._manners, user_agent=user_agent, retry_after=_retry_after
+        )
 
     @contextmanager
     def open(
@@ -130,6 +134,25 @@ class OutgoingSession:
             if tally is not None:
                 tally.add(exchange.requests, exchange.received, unchanged=status == 304)
 
+    def whole(
+        self, endpoint: Endpoint, url: str, size: int, *, deadline: float, tally: Tally | None = None
+    ) -> bytes | int | None:
+        """GET a small file of which the size is known, all at once; see ``PlainFiles.read``.
+
+        Args:
+            deadline, tally: as for ``open``.
+
+        Raises:
+            UpstreamRefused: scheme, address or a plug-in forbid it.
+            UpstreamUnavailable: the upstream asked to be left alone for longer.
+        """
+        exchange = Exchange(deadline, connect_timeout=self._connect_timeout, read_timeout=self._read_timeout)
+        try:
+            return self._plain.read(endpoint, _target(endpoint, url), size, exchange)
+        finally:
+            if tally is not None:
+                tally.add(exchange.requests, exchange.received)
+
     def post(
         self, endpoint: Endpoint, url: str, body: bytes, *, headers: Mapping[str, str], deadline: float
     ) -> int:
@@ -151,6 +174,7 @@ class OutgoingSession:
 
     def close(self) -> None:
         """Close all idle connections. A later call would open new ones."""
+        self._plain.close()
         self._pools.close()
 
     def _followed(

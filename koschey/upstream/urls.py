@@ -12,6 +12,12 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:.]+", re.ASCII)
 #: What stands in a URL for itself, and the sign of what is quoted already (RFC 3986 section 2).
 _AS_IT_IS = "!#$%&'()*+,/:;=?@[]~"
+#: Lower case, no user information, query or fragment, nothing to quote; a port that cannot be too large.
+_PLAIN = re.compile(
+    r"(https?)://([a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?)(?::([1-9][0-9]{0,3}|[1-5][0-9]{4}))?"
+    r"(/[A-Za-z0-9_.~!$&'()*+,/:;=@%-]*)",
+    re.ASCII,
+)
 _NEVER = re.compile(r"[\x00-\x20\x7f\\]")
 
 
@@ -23,9 +29,13 @@ class Origin(NamedTuple):
     port: int
 
     def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority}"
+
+    @property
+    def authority(self) -> str:
+        """Host, and the port where it is not the scheme's own, as the Host header has it (RFC 9110)."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        default = self.port == _DEFAULT_PORTS[self.scheme]
-        return f"{self.scheme}://{host}" + ("" if default else f":{self.port}")
+        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
 
 class Target(NamedTuple):
@@ -37,6 +47,10 @@ class Target(NamedTuple):
 
 def parsed(url: str) -> Target:
     """The target that ``url`` means. Raises: ValueError, with a sentence that shows no part of the URL."""
+    if plain := _PLAIN.fullmatch(url):  # what nearly all are, for which a parser takes ten times as long
+        scheme, host, given, path = plain.groups()
+        origin = Origin(scheme, host, int(given) if given else _DEFAULT_PORTS[scheme])
+        return Target(f"{origin}{path}", origin)
     if _NEVER.search(url):
         raise ValueError("a URL with blanks, control characters or backslashes is not followed")
     parts = urlsplit(url)

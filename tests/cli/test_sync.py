@@ -47,15 +47,19 @@ def test_a_sync_killed_at_any_point_goes_on_and_does_nothing_twice(tmp_path: Pat
     with FakeUpstream() as upstream:
         for number in range(6):
             upstream.project(f"project-{number}").release("1.0")
+        spool = tmp_path / "data" / "files" / "spool"
         run(tmp_path, upstream, database_url, "upstream", "edit", "upstream", "--mode", "full")
 
         for point in (
             "sync.compared", "sync.chosen", "sync.before_record", "sync.after_record", "sync.before_files",
-            "sync.after_files",
+            "blobs.linked", "sync.after_files",
         ):  # fmt: skip
             killed = run(tmp_path, upstream, database_url, "sync", "upstream", fail=f"{point}:kill")
             assert killed.returncode == -signal.SIGKILL, (point, killed.stderr)
+            if point == "blobs.linked":
+                assert list(spool.glob("sync-*"))
         done = run(tmp_path, upstream, database_url, "sync", "upstream", "--json")
+        assert list(spool.iterdir()) == []
 
         summary = json.loads(done.stdout)
         assert (done.returncode, summary["outcome"]) == (0, "ok"), done.stderr

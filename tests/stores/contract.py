@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from koschey.errors import BlobMissing, StoreUnavailable
-from koschey.stores.blobs import BlobStore
+from koschey.stores.blobs import BlobStore, Spooled
 
 MIB = 2**20
 
@@ -73,6 +73,20 @@ class BlobStoreContract:
             store.publish(path, digest, size + 1)
         assert store.size(digest) is None
         assert path.exists()
+
+    def test_many_are_published_at_once(self, store: BlobStore) -> None:
+        put(store, b"there already")
+        contents = [f"wheel {number}".encode() for number in range(40)] + [b"there already", b""]
+        many = [Spooled(*spooled(store, content, f"arriving-{n}")) for n, content in enumerate(contents)]
+        store.publish_all(many)
+        assert [b"".join(store.read(blob.sha256)) for blob in many] == contents
+        assert list(store.spool_dir.iterdir()) == []
+
+    def test_one_bad_of_many_is_not_published(self, store: BlobStore) -> None:
+        good, bad = spooled(store, b"good", "good"), spooled(store, b"bad", "bad")
+        with pytest.raises(StoreUnavailable, match="3 bytes instead of 4"):
+            store.publish_all([Spooled(*good), Spooled(bad[0], bad[1], 4)])
+        assert store.size(bad[1]) is None
 
     def test_a_spooled_file_that_vanished_is_an_error(self, store: BlobStore) -> None:
         with pytest.raises(StoreUnavailable):

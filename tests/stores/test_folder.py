@@ -15,6 +15,7 @@ import pytest
 from koschey.errors import BlobMissing, StoreUnavailable
 from koschey.failpoints import VARIABLE
 from koschey.stores import spool
+from koschey.stores.blobs import Spooled
 from koschey.stores.folder import FolderStore
 from tests.stores.contract import BlobStoreContract, put, spooled
 
@@ -45,6 +46,68 @@ from koschey.stores.folder import FolderStore
 root, path, digest, size = sys.argv[1:]
 FolderStore(Path(root)).publish(Path(path), digest, int(size))
 """
+
+
+PUBLISH_ALL = """
+import sys
+from pathlib import Path
+from koschey.stores.blobs import Spooled
+from koschey.stores.folder import FolderStore
+root, path, digest, size = sys.argv[1:]
+FolderStore(Path(root)).publish_all([Spooled(Path(path), digest, int(size))])
+"""
+
+
+@pytest.mark.parametrize(
+    ("point", "there"),
+    [("blobs.before-publish", False), ("blobs.linked", True), ("blobs.after-publish", True)],
+    ids=["before", "linked", "after"],
+)
+def test_a_kill_among_many_leaves_whole_blobs_or_none(store: FolderStore, point: str, there: bool) -> None:
+    path, digest, size = spooled(store, b"wheel" * 1000)
+    killed = run(PUBLISH_ALL, store.spool_dir.parent, path, digest, size, **{VARIABLE: f"{point}:kill"})
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert store.size(digest) == (size if there else None)
+    store.publish_all([Spooled(path, digest, size)])
+    assert b"".join(store.read(digest)) == b"wheel" * 1000
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("has_the_call", [True, False], ids=["syncfs", "fsync"])
+def test_many_are_on_the_disk_before_it_returns(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch, has_the_call: bool
+) -> None:
+    waited: list[str] = []
+    fsync = os.fsync
+
+    def flush(descriptor: int) -> bool:
+        waited.append(f"all, {len(list(store.blobs()))} named")
+        return has_the_call
+
+    def one(descriptor: int) -> None:
+        waited.append("one")
+        fsync(descriptor)
+
+    monkeypatch.setattr("koschey.stores.folder.flush_file_system", flush)
+    monkeypatch.setattr(os, "fsync", one)
+    many = [Spooled(*spooled(store, content, content.decode())) for content in (b"a", b"b")]
+
+    store.publish_all(many)
+
+    if has_the_call:
+        assert waited == ["all, 0 named", "all, 2 named"]
+    else:
+        assert waited.count("one") >= 2 * 2  # each file and each folder
+
+
+def test_a_disk_that_fails_is_said_to(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int) -> bool:
+        raise OSError(errno.EIO, "x")
+
+    monkeypatch.setattr("koschey.stores.folder.flush_file_system", fail)
+    with pytest.raises(StoreUnavailable, match="input/output error"):
+        store.publish_all([Spooled(*spooled(store, b"wheel"))])
+    assert list(store.blobs()) == []
 
 
 @pytest.mark.parametrize(
