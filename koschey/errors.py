@@ -71,14 +71,15 @@ class NameUnused(NotFound):
 
 
 class LinkWorthless(NotFound):
-    """A set-up link was used, is too old, or was never made; which of these is not said."""
+    """A one-time link was used, is too old, or was never made; which of these is not said."""
 
-    def __init__(self) -> None:
-        super().__init__("set-up link", "")
-        self.args = (
-            "this set-up link was used, is too old, or was never made; while nobody is an admin, "
-            "koschey user setup-link prints another",
-        )
+    def __init__(
+        self,
+        words: str = "this set-up link was used, is too old, or was never made; while nobody is an admin, "
+        "koschey user setup-link prints another",
+    ) -> None:
+        super().__init__("link", "")
+        self.args = (words,)
 
 
 class Conflict(KoscheyError):

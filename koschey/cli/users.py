@@ -122,6 +122,17 @@ def setup_link(as_json: bool) -> None:  # noqa: FBT001 - click's
     click.echo(json.dumps({"link": base + link}, indent=2) if as_json else base + link)
 
 
+@user.command(name="password-link")
+@click.argument("name")
+@json_option
+@data_option
+def password_link(name: str, as_json: bool) -> None:  # noqa: FBT001 - click's
+    """Print a link by which the user NAME chooses a password; it works once, for a day."""
+    with services() as koschey:
+        link = koschey.settings.public_url.rstrip("/") + koschey.password_links.make(name, actor=actor())
+    click.echo(json.dumps({"link": link}, indent=2) if as_json else link)
+
+
 def _password_from_stdin() -> str:
     return sys.stdin.readline().rstrip("\r\n")
 

@@ -71,8 +71,8 @@ _FOUND = text(
     "(SELECT id FROM event WHERE action = 'file.held' ORDER BY id LIMIT 1) AS was_held, "
     '(SELECT min(id) FROM "grant" WHERE role = :reviewer) AS reviewer, '
     '(SELECT min(id) FROM "grant" WHERE subject = :everyone) AS open_to_all, '
-    "(SELECT id FROM event WHERE action = 'grant.add' AND subject <> :everyone AND actor <> 'koschey' "
-    "ORDER BY id LIMIT 1) AS said, "
+    "(SELECT id FROM event WHERE action = 'grant.add' AND subject <> :everyone "
+    "AND actor NOT IN ('koschey', 'koschey:setup') ORDER BY id LIMIT 1) AS said, "
     "(SELECT min(id) FROM source WHERE kind = 'upstream') AS upstream, "
     "(SELECT s.id FROM source s WHERE s.kind = 'upstream' AND (SELECT p.looked_at FROM project p WHERE "
     "p.source_id = s.id AND p.looked_at IS NOT NULL ORDER BY p.looked_at DESC LIMIT 1) > 0 "

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from koschey.services.metrics import Metrics
     from koschey.services.names import Names
     from koschey.services.own_projects import OwnProjects
+    from koschey.services.password_links import PasswordLinks
     from koschey.services.plots import Plots
     from koschey.services.policies import Policies
     from koschey.services.probe import Probe
@@ -338,6 +339,12 @@ class Koschey:
         from koschey.services.review_queue import ReviewQueue
 
         return ReviewQueue(self.database, self.configuration)
+
+    @cached_property
+    def password_links(self) -> PasswordLinks:
+        from koschey.services.password_links import PasswordLinks
+
+        return PasswordLinks(self.database, self.passwords, self.secret_key)
 
     @cached_property
     def setup(self) -> Setup:

@@ -81,6 +81,30 @@ def make_admin(link: str) -> Response:
         answer.status_code = HTTPStatus.BAD_REQUEST
         return answer
     sessions.begin(koschey().access.log_in(username, password, sign_in_request()))
+    return _onward(f"{request.script_root}/admin/")  # where the list of what is to be done first stands
+
+
+@bp.get("/account/password/<link>")
+@public("the link is the secret, and whoever has it has no password yet")
+def choose_password(link: str) -> Response:
+    """The form by which somebody chooses a password."""
+    return html_page("choose_password.html", problem="", username=koschey().password_links.check(link))
+
+
+@bp.post("/account/password/<link>")
+@public("the link is the secret, and whoever has it has no password yet")
+def password_chosen(link: str) -> Response:
+    """Set the password, and begin a session."""
+    password, links = request.form.get("password", ""), koschey().password_links
+    username = links.check(link)
+    try:
+        if password != request.form.get("again", password):
+            raise RequestInvalid("the two passwords are not the same")
+        links.redeem(link, password)
+    except RequestInvalid as error:
+        status = HTTPStatus.UNPROCESSABLE_ENTITY
+        return html_page("choose_password.html", problem=str(error), username=username, status=status)
+    sessions.begin(koschey().access.log_in(username, password, sign_in_request()))
     return _onward("")
 
 

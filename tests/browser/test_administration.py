@@ -292,10 +292,13 @@ def test_a_project_is_found_trusted_claimed_and_given_back(ada: Visitor, site: S
     for fold, button, words in (
         ("Trust no more…", "Take trust back", "trusted no more"),
         ("Claim…", "Claim sample", "company's own now"),
-        ("Take the claim back…", "Take it back", "is taken back"),
+        ("Take the claim back…", "Unclaim sample", "is taken back"),
     ):
         unfold(page, fold)
         page.locator("details[open]").get_by_label("Reason").fill("because")
+        if "aim" in button:
+            page.get_by_role("button", name="Show what it would do").click()
+            page.get_by_text("1 name changes").wait_for()
         page.get_by_role("button", name=button).click()
         page.get_by_role("status").get_by_text(words).wait_for()
     assert page.evaluate("typeof window.evil") == "undefined"
@@ -505,3 +508,30 @@ def test_forms_without_a_token_do_nothing(ada: Visitor, site: Site) -> None:
     for path in ("/admin/upstreams/upstream/reset", "/admin/indexes/main", "/admin/hosted"):
         answer = ada.page.request.post(site.url + path, form={"hosted": "evil"})
         assert answer.status == 403, path
+
+
+def test_somebody_chooses_a_password_by_a_link_that_works_once(
+    ada: Visitor, visit: Visit, site: Site
+) -> None:
+    site.services.accounts.create("nina", password=None, role=Role.READER, actor="test")
+    page = ada.go("/admin/access/users/nina")
+    page.get_by_role("button", name="Make a password link").click()
+    link = page.get_by_label("the link", exact=True).inner_text().removeprefix(site.url)
+    assert ada.violations() == []
+
+    nina = visit(java_script_enabled=False)
+    nina.expected = ("422",)
+    form = nina.go(link)
+    for again in ("something else 123", "correct horse battery"):
+        form.get_by_label("New password").fill("correct horse battery")
+        form.get_by_label("Once more").fill(again)
+        form.get_by_role("button", name="Set it and log in").click()
+    form.get_by_role("link", name="nina").wait_for()
+    other = visit()
+    other.expected = ("404",)
+    assert "was used" in other.go(link).get_by_role("main").inner_text()
+    events = site.services.audit.events(action="user.password*")
+    assert [(event.action, event.actor) for event in events if event.subject == "nina"] == [
+        ("user.password", "user:nina"),
+        ("user.password-link", "user:ada"),
+    ]

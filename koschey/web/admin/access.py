@@ -11,7 +11,7 @@ from koschey.domain.permissions import Answer, Permission, Role, account_name
 from koschey.errors import Conflict, KoscheyError, NotFound, RequestInvalid
 from koschey.web.access import current_actor, requires
 from koschey.web.admin.forms import asked, given, one_of, submit
-from koschey.web.current import koschey
+from koschey.web.current import base_url, koschey
 from koschey.web.people import html_page, say, see
 
 bp = Blueprint("admin_access", __name__)
@@ -47,6 +47,17 @@ def create() -> Response:
 def user(user: str, verb: str = "") -> Response:
     """One of them; a form's address, loaded again, is the same page."""
     return _user(user)
+
+
+@bp.post("/admin/access/users/<user>/password-link")
+@requires(Permission.ADMIN, browser=True)
+def password_link(user: str) -> Response:
+    """Show a link by which the user chooses a password: once, here only."""
+    try:
+        path = koschey().password_links.make(user, actor=_who())
+    except Conflict as error:
+        return _user(user, error, HTTPStatus.CONFLICT)
+    return _user(user, link=base_url("") + path)
 
 
 @bp.post("/admin/access/users/<user>/<verb>")
@@ -294,13 +305,16 @@ def _users(problem: KoscheyError | None = None, status: int = HTTPStatus.OK) -> 
     )
 
 
-def _user(name: str, problem: KoscheyError | None = None, status: int = HTTPStatus.OK) -> Response:
+def _user(
+    name: str, problem: KoscheyError | None = None, status: int = HTTPStatus.OK, *, link: str = ""
+) -> Response:
     directory = koschey().directory
     account = directory.user(name)
     return html_page(
         "admin/access_user.html",
         status=int(status),
         user=account,
+        link=link,
         grants=directory.grants(subject=account.name),
         tokens=directory.tokens(user=account.name, limit=20),
         problem=problem,

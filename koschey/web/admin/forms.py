@@ -12,7 +12,7 @@ from koschey.errors import Busy, Conflict, KoscheyError, NotFound, RequestInvali
 from koschey.web.people import say, see
 
 #: What a person can put right, or has to know; whatever else is raised is no answer to a form.
-_TOLD = (RequestInvalid, NotFound, Conflict, UpstreamError, Busy)
+TOLD = (RequestInvalid, NotFound, Conflict, UpstreamError, Busy)
 
 
 def submit(act: Callable[[], str], again: Callable[[KoscheyError, int], Response], to: str) -> Response:
@@ -25,7 +25,7 @@ def submit(act: Callable[[], str], again: Callable[[KoscheyError, int], Response
     """
     try:
         words = act()
-    except _TOLD as error:
+    except TOLD as error:
         conflict = isinstance(error, (Conflict, Busy))
         return again(error, HTTPStatus.CONFLICT if conflict else HTTPStatus.UNPROCESSABLE_ENTITY)
     say(words)

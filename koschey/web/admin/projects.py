@@ -12,13 +12,14 @@ from koschey.domain.names import NormalizedName
 from koschey.domain.page import Microseconds
 from koschey.domain.permissions import Permission
 from koschey.domain.policy import DAY
-from koschey.errors import KoscheyError, NotFound, RequestInvalid
+from koschey.errors import Conflict, KoscheyError, NotFound, RequestInvalid
 from koschey.services.audit import EventFilter
+from koschey.services.names import NameOutcome
 from koschey.services.project_lists import Which
 from koschey.services.projects import Status
 from koschey.stores.database import now
 from koschey.web.access import configuration_number, current_actor, requires
-from koschey.web.admin.forms import asked, given, number, submit
+from koschey.web.admin.forms import TOLD, asked, given, number, submit
 from koschey.web.current import koschey
 from koschey.web.developers.addresses import normalized
 from koschey.web.own_verbs import carry_out, told
@@ -125,8 +126,21 @@ def change(name: str, verb: str) -> Response:
         "unmerge": _unmerge,
     }
     if verb in whose:
-        return _change(name, whose[verb])
+        return _preview(name, verb) if given("do") == "preview" else _change(name, whose[verb])
     return _change(name, lambda project, _: told(carry_out(verb, project, given("source"))))
+
+
+def _preview(name: str, verb: str) -> Response:
+    """What it would do to a name in each index, with the form that does it."""
+    project, reason = normalized(name), given("reason") or ""
+    where = {"index": given("index")} if verb in ("claim", "unclaim") else {}
+    say_of: Any = getattr(koschey().names, verb)
+    try:
+        outcome = say_of(project, **where, reason=reason, actor=_who(), preview=True)
+    except TOLD as error:
+        wrong = HTTPStatus.CONFLICT if isinstance(error, Conflict) else HTTPStatus.UNPROCESSABLE_ENTITY
+        return _project(project, error, wrong)
+    return _project(project, outcome=outcome)
 
 
 def _claim(name: NormalizedName, reason: str) -> str:
@@ -207,7 +221,11 @@ def _names(
 
 
 def _project(
-    name: NormalizedName, problem: KoscheyError | None = None, status: int = HTTPStatus.OK
+    name: NormalizedName,
+    problem: KoscheyError | None = None,
+    status: int = HTTPStatus.OK,
+    *,
+    outcome: NameOutcome | None = None,
 ) -> Response:
     services = koschey()
     try:
@@ -228,6 +246,8 @@ def _project(
         indexes=_indexes(),
         statuses=list(Status),
         problem=problem,
+        outcome=outcome,
+        form=request.form,
         events=found.page.rows,
     )
 
