@@ -16,7 +16,7 @@ from bench.pages import JSON
 from bench.processes import BenchError, PeakMemory, environment, running, wait_for_port
 from bench.synthetic import SMALL
 
-_COMMAND = [sys.executable, "-c", "from koschey.cli import main; main()"]
+_COMMAND = [sys.executable, "-m", "koschey"]
 _REPOSITORY = Path(__file__).parents[1]
 #: Longer than any run: a refresh in the background would be measured with what it disturbs.
 _NEVER = "100000"

@@ -20,7 +20,7 @@ from bench.report import Goal, Row, compared
 from bench.waiting_upstream import ideal_seconds
 
 _REPOSITORY = Path(__file__).parents[1]
-_KOSCHEY = [sys.executable, "-c", "from koschey.cli import main; main()"]
+_KOSCHEY = [sys.executable, "-m", "koschey"]
 _CONNECTIONS = 32
 _MANY = 700_000
 _CHANGED = 1_000

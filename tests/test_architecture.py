@@ -24,6 +24,7 @@ LAYERS = (
     ("web", "jobs.tasks"),
     ("contrib",),
     ("application",),
+    ("serving",),
     ("cli",),
     ("__main__",),
 )

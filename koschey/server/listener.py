@@ -1,12 +1,14 @@
-"""The listening socket: where it is bound, and how that is said as a URL."""
+"""The listening socket: where it is bound, and how that is said as a URL.
+
+The parent process of ``koschey serve`` uses it, and is to carry little: no pathlib here.
+"""
 
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import stat
-from pathlib import Path
-from typing import NamedTuple
 
 from koschey.errors import KoscheyError
 
@@ -22,28 +24,24 @@ class AddressUnusable(KoscheyError):
         super().__init__(f"cannot listen on {bind}: {problem}")
 
 
-class TcpAddress(NamedTuple):
-    """``host`` without brackets; port 0 lets the system choose."""
-
-    host: str
-    port: int
-
-
-def parse(bind: str) -> TcpAddress | Path:
+def parse(bind: str) -> tuple[str, int] | str:
     """``host:port``, ``[v6]:port`` or ``unix:path``.
+
+    Returns:
+        The host without brackets and the port, of which 0 lets the system choose; or the path.
 
     Raises:
         AddressUnusable: the text is none of these.
     """
     if bind.startswith("unix:"):
-        return Path(bind.removeprefix("unix:"))
+        return bind.removeprefix("unix:")
     host, colon, port = bind.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     if not colon or not host or not (port.isascii() and port.isdigit()) or (":" in host and not bracketed):
         raise AddressUnusable(bind, "write host:port, [IPv6 address]:port or unix:path")
     if int(port) > 65535:
         raise AddressUnusable(bind, "a port is at most 65535")
-    return TcpAddress(host.strip("[]"), int(port))
+    return host.strip("[]"), int(port)
 
 
 def listen(bind: str) -> socket.socket:
@@ -54,7 +52,7 @@ def listen(bind: str) -> socket.socket:
     """
     address = parse(bind)
     try:
-        return _listen_unix(address) if isinstance(address, Path) else _listen_tcp(address)
+        return _listen_unix(address) if isinstance(address, str) else _listen_tcp(address)
     except UnicodeError as error:
         raise AddressUnusable(bind, "that is no host name") from error
     except OSError as error:
@@ -74,7 +72,7 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _listen_tcp(address: TcpAddress) -> socket.socket:
+def _listen_tcp(address: tuple[str, int]) -> socket.socket:
     found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, target = found[0]
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -90,11 +88,11 @@ def _listen_tcp(address: TcpAddress) -> socket.socket:
     return listener
 
 
-def _listen_unix(path: Path) -> socket.socket:
+def _listen_unix(path: str) -> socket.socket:
     _remove_abandoned(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        listener.bind(str(path))
+        listener.bind(path)
         listener.listen(BACKLOG)
         listener.settimeout(0)
     except OSError:
@@ -103,12 +101,15 @@ def _listen_unix(path: Path) -> socket.socket:
     return listener
 
 
-def _remove_abandoned(path: Path) -> None:
+def _remove_abandoned(path: str) -> None:
     """Unlink a socket that nobody listens on any more, as a killed server leaves it."""
-    if not path.exists() or not stat.S_ISSOCK(path.stat().st_mode):
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
-            probe.connect(str(path))
+            probe.connect(path)
         except ConnectionRefusedError:
-            path.unlink()
+            os.unlink(path)

@@ -1,28 +1,26 @@
 """The parent process: forks the workers, replaces dead ones, passes signals on.
 
-It imports neither the application nor the event loop, so it stays small, and a reload (SIGHUP) gets the
-code that is on the disk then.
+It imports neither the application nor the event loop, and little of the standard library, so it stays small,
+and a reload (SIGHUP) gets the code that is on the disk then.
 """
 
 from __future__ import annotations
 
 import collections
-import logging
 import os
 import selectors
 import signal
 import socket
 import sys
 import time
-import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 from koschey.errors import KoscheyError
 from koschey.server.listener import url_of
 
-log = logging.getLogger(__name__)
+TYPE_CHECKING = False  # see koschey.serving
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 #: More deaths than workers can die by accident: ``DEATHS`` within ``DEATH_WINDOW`` seconds end the service.
 DEATHS = 5
@@ -50,14 +48,14 @@ def run(
     return _Supervisor(app_factory, listener, workers, threads, on_ready).run()
 
 
-@dataclass
 class _Worker:
-    pid: int
-    ready: int | None
-    """Pipe on which the worker says that it accepts; None once it was heard from."""
-    serving: bool = False
-    dismissed: float | None = None
-    """When it was told to stop (monotonic seconds)."""
+    def __init__(self, pid: int, ready: int) -> None:
+        self.pid = pid
+        self.ready: int | None = ready
+        """Pipe on which the worker says that it accepts; None once it was heard from."""
+        self.serving = False
+        self.dismissed: float | None = None
+        """When it was told to stop (monotonic seconds)."""
 
 
 class _Supervisor:
@@ -115,7 +113,6 @@ class _Supervisor:
             if number == signal.SIGCHLD:
                 self._reap()
             elif number == signal.SIGHUP and not self._stopping:
-                log.info("replacing the workers")
                 self._renew()
             elif number == signal.SIGINT:
                 self._interrupts += 1
@@ -136,7 +133,7 @@ class _Supervisor:
     def _kill_overdue(self) -> None:
         for worker in self._workers.values():
             if worker.dismissed is not None and time.monotonic() - worker.dismissed > STOP_SECONDS:
-                log.error("worker %d does not stop; killing it", worker.pid)
+                _say(f"worker {worker.pid} does not stop; killing it")
                 os.kill(worker.pid, signal.SIGKILL)
 
     def _renew(self) -> None:
@@ -173,19 +170,19 @@ class _Supervisor:
         if worker.dismissed is not None or self._stopping:
             return
         if not self._announced and not worker.serving:
-            log.error("a worker could not start (exit status %d)", code)
+            _say(f"a worker could not start (exit status {code})")
             self._stop(signal.SIGTERM, status=1)
             return
         if self._outgoing:
             self._reload_lost(worker)
             return
-        log.error("worker %d died (%s); starting another", worker.pid, _death(code))
+        _say(f"worker {worker.pid} died ({_death(code)}); starting another")
         now = time.monotonic()
         self._deaths.append(now)
         while now - self._deaths[0] > DEATH_WINDOW:
             self._deaths.popleft()
         if len(self._deaths) >= DEATHS:
-            log.error("%d workers died within %g seconds; giving up", len(self._deaths), DEATH_WINDOW)
+            _say(f"{len(self._deaths)} workers died within {DEATH_WINDOW:g} seconds; giving up")
             self._stop(signal.SIGTERM, status=1)
             return
         self._fork()
@@ -195,7 +192,7 @@ class _Supervisor:
         if worker in self._outgoing:
             self._outgoing.remove(worker)
             return
-        log.error("a new worker could not start; keeping the old ones")
+        _say("a new worker could not start; keeping the old ones")
         for other in self._workers.values():
             if other not in self._outgoing and other.dismissed is None:
                 self._dismiss(other)
@@ -231,13 +228,16 @@ class _Supervisor:
                 on_ready=lambda: _say_ready(ready_end),
             )
         except KoscheyError as error:
-            print(f"koschey: {error}", file=sys.stderr)  # noqa: T201 - nothing else runs yet
+            _say(str(error))
             return 1
         except BaseException:  # noqa: BLE001 - the process ends here; nothing may unwind into the parent's code
+            import traceback
+
             traceback.print_exc()
             return 1
         finally:
-            logging.shutdown()
+            if logging := sys.modules.get("logging"):
+                logging.shutdown()
             sys.stdout.flush()
             sys.stderr.flush()
         return 0
@@ -258,6 +258,12 @@ class _Supervisor:
         self._selector.close()
         self._wakeup.close()
         self._sender.close()
+
+
+def _say(words: str) -> None:
+    """One line for people: nobody configures a log here."""
+    sys.stderr.write(f"koschey: {words}\n")
+    sys.stderr.flush()
 
 
 def _say_ready(descriptor: int) -> None:

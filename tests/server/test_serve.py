@@ -28,8 +28,9 @@ def create_app():
 module.prepare, module.create_app = prepare, create_app
 sys.modules["koschey.application"] = module
 
-from koschey.cli.serve import serve
-serve()
+sys.argv[1:1] = ["serve"]
+from koschey.__main__ import main
+main()
 """
 
 
@@ -37,10 +38,10 @@ serve()
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from koschey.cli.serve import _locked
+from koschey.serving import _locked
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-with _locked(Path(sys.argv[1])):
+with _locked(sys.argv[1]):
     print("taken")
 """
 

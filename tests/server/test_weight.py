@@ -17,9 +17,9 @@ from koschey.server.deferred import defer
 
 defer("aiohttp")
 import koschey.server.worker
-from koschey.cli.serve import _create_app
+from koschey.serving import create_app
 
-services = _create_app().extensions["koschey"]
+services = create_app().extensions["koschey"]
 for task in ("settle_asks", "resume_bulk", "tell", "settle_policies", "release_due", "sync_due"):
     services.tasks[task]()
 carried = sorted(sys.modules)

@@ -1,4 +1,8 @@
-"""The pages of those who look after Koschey, one module for each group of them."""
+"""The pages of those who look after Koschey, one module for each group of them.
+
+What they say in the words of a rare service, its enumerations and values, is imported by the function that
+says it: every worker has these modules, and few ever show a page of them.
+"""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import msgspec
 from flask import Blueprint, Response, stream_with_context
@@ -14,11 +15,13 @@ from koschey.domain.explanation import iso
 from koschey.domain.page import Microseconds
 from koschey.domain.permissions import Permission
 from koschey.errors import RequestInvalid
-from koschey.services.audit import AuditEvent, EventFilter
 from koschey.web.access import requires
 from koschey.web.admin.forms import asked
 from koschey.web.current import koschey
 from koschey.web.people import html_page
+
+if TYPE_CHECKING:
+    from koschey.services.audit import AuditEvent, EventFilter
 
 bp = Blueprint("admin_audit", __name__)
 
@@ -60,6 +63,8 @@ def as_jsonl() -> Response:
 
 def _wanted() -> tuple[EventFilter, dict[str, str]]:
     """What the address asks for, and that part of its query."""
+    from koschey.services.audit import EventFilter
+
     query = {name: value for name in (*_FIELDS, "since") if (value := asked(name)) is not None}
     said = {name: query[name] for name in _FIELDS if name in query}
     return EventFilter(**said, since=_since(query.get("since"))), query
@@ -81,6 +86,8 @@ def _since(text: str | None) -> Microseconds | None:
 
 
 def _csv(events: Iterable[AuditEvent]) -> Iterator[str]:
+    from koschey.services.audit import AuditEvent
+
     line = io.StringIO()
     writer = csv.writer(line)
     writer.writerow(AuditEvent.__struct_fields__)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, request
 
 from koschey.domain.permissions import Permission
 from koschey.errors import KoscheyError, RequestInvalid
-from koschey.services.deliberation import Verb
-from koschey.services.review_queue import Tab
 from koschey.stores.database import now
 from koschey.web.access import current_actor, requires
 from koschey.web.admin.decisions import until_of, verb_of
 from koschey.web.admin.scope import index_to_show
 from koschey.web.current import koschey
 from koschey.web.people import html_page, say, see
+
+if TYPE_CHECKING:
+    from koschey.services.review_queue import Tab
 
 bp = Blueprint("bulk", __name__)
 
@@ -78,6 +80,8 @@ def stop(bulk_id: int) -> Response:
 
 
 def _form(problem: KoscheyError | None = None, status: int = HTTPStatus.OK) -> Response:
+    from koschey.services.deliberation import Verb
+
     tab, index, search = (
         _tab(),
         index_to_show(request.values.get("index")),
@@ -102,6 +106,8 @@ def _form(problem: KoscheyError | None = None, status: int = HTTPStatus.OK) -> R
 
 
 def _tab() -> Tab:
+    from koschey.services.review_queue import Tab
+
     try:
         return Tab(request.values.get("tab", ""))
     except ValueError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, request
 
@@ -11,12 +12,14 @@ from koschey.domain.page import Microseconds
 from koschey.domain.permissions import Permission
 from koschey.domain.policy import DAY
 from koschey.errors import Conflict, KoscheyError, RequestInvalid
-from koschey.services.deliberation import Case, Result, Verb
 from koschey.stores.database import now
 from koschey.web.access import current_actor, requires
 from koschey.web.admin.scope import everywhere, indexes_with, require_review
 from koschey.web.current import koschey
 from koschey.web.people import html_page, say, see
+
+if TYPE_CHECKING:
+    from koschey.services.deliberation import Case, Result, Verb
 
 bp = Blueprint("decisions", __name__)
 
@@ -24,10 +27,10 @@ MOST = 200
 LIST = "#list"
 _LONGEST_EXTENSION = 3650
 _DONE = {
-    Verb.APPROVE: "approved",
-    Verb.REJECT: "rejected",
-    Verb.EXTEND: "held for longer",
-    Verb.RECHECK: "to be checked again",
+    "approve": "approved",
+    "reject": "rejected",
+    "extend": "held for longer",
+    "recheck": "to be checked again",
 }
 
 
@@ -90,6 +93,8 @@ def _form(
 
 def verb_of() -> Verb:
     """What a form says is to be done. Raises: RequestInvalid."""
+    from koschey.services.deliberation import Verb
+
     try:
         return Verb(request.values.get("verb", ""))
     except ValueError:
@@ -98,6 +103,8 @@ def verb_of() -> Verb:
 
 def _cases() -> list[Case]:
     """Each as ``project==version@sighting``; as it was seen, so that a decision is about that."""
+    from koschey.services.deliberation import Case
+
     found = []
     for text in dict.fromkeys(request.values.getlist("case")):
         about, _, seen = text.rpartition("@")

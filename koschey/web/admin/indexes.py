@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, request
 
 from koschey.domain.permissions import Permission
 from koschey.domain.policy import Clock, Effect, PolicyRule, specificity
 from koschey.errors import KoscheyError, RequestInvalid
-from koschey.services.audit import AuditEvent, EventFilter
 from koschey.services.configuration import IndexConfig
-from koschey.services.policies import OWN, PolicyChange, checked_pattern
 from koschey.web.access import current_actor, requires
 from koschey.web.admin.forms import asked, given, number, submit
 from koschey.web.current import koschey
 from koschey.web.people import html_page
+
+if TYPE_CHECKING:
+    from koschey.services.audit import AuditEvent
+    from koschey.services.policies import PolicyChange
 
 bp = Blueprint("admin_indexes", __name__)
 
@@ -178,6 +181,8 @@ def _preview(index: str) -> Response:
 
 def _change(index: str) -> PolicyChange:
     """What the form says otherwise than the rule does. Raises: RequestInvalid."""
+    from koschey.services.policies import PolicyChange, checked_pattern
+
     pattern = checked_pattern(given("pattern") or "")
     if request.form.get("removed") == "1":
         return PolicyChange(index=index, pattern=pattern, removed=True)
@@ -215,6 +220,8 @@ def _policy(
     *,
     impact: object = None,
 ) -> Response:
+    from koschey.services.policies import OWN
+
     config = koschey().configuration.index(index)
     pattern = given("pattern") or asked("pattern") or ""
     known = next((rule for rule in config.rules if rule.pattern == pattern), None)
@@ -305,6 +312,8 @@ def _baseline_of(index: str, decision: str) -> None:
 
 def _history(name: str) -> list[AuditEvent]:
     """What was changed about an index and its rules."""
+    from koschey.services.audit import EventFilter
+
     audit = koschey().audit
     own = audit.page(EventFilter(action="index.*", subject=name), limit=_EVENTS).page.rows
     rules = audit.page(EventFilter(action="policy.*", index=name), limit=_EVENTS).page.rows

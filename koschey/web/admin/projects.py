@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
 
@@ -13,10 +13,6 @@ from koschey.domain.page import Microseconds
 from koschey.domain.permissions import Permission
 from koschey.domain.policy import DAY
 from koschey.errors import Conflict, KoscheyError, NotFound, RequestInvalid
-from koschey.services.audit import EventFilter
-from koschey.services.names import NameOutcome
-from koschey.services.project_lists import Which
-from koschey.services.projects import Status
 from koschey.stores.database import now
 from koschey.web.access import configuration_number, current_actor, requires
 from koschey.web.admin.forms import TOLD, asked, given, number, submit
@@ -24,6 +20,9 @@ from koschey.web.current import koschey
 from koschey.web.developers.addresses import normalized
 from koschey.web.own_verbs import carry_out, told
 from koschey.web.people import html_page
+
+if TYPE_CHECKING:
+    from koschey.services.names import NameOutcome
 
 bp = Blueprint("admin_projects", __name__)
 
@@ -36,6 +35,8 @@ _TABS = {"all": "All", "own": "The company's own", "unusual": "Archived or depre
 @requires(Permission.AUDIT, browser=True)
 def projects() -> Response:
     """Names in order."""
+    from koschey.services.project_lists import Which
+
     tab, prefix = asked("show") or "all", asked("q") or ""
     if tab not in set(Which):
         raise RequestInvalid(f"show: one of {', '.join(Which)}")
@@ -227,6 +228,9 @@ def _project(
     *,
     outcome: NameOutcome | None = None,
 ) -> Response:
+    from koschey.services.audit import EventFilter
+    from koschey.services.projects import Status
+
     services = koschey()
     try:
         about = services.own_projects.about(name, number=configuration_number())

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
 
 from koschey.domain.permissions import Permission
 from koschey.errors import RequestInvalid
-from koschey.services.keyset import Page
-from koschey.services.review_queue import Tab
 from koschey.web.access import may, requires
 from koschey.web.admin.scope import index_to_show, indexes_with, shown_to_me
 from koschey.web.current import koschey
 from koschey.web.people import html_page
+
+if TYPE_CHECKING:
+    from koschey.services.keyset import Page
 
 bp = Blueprint("quarantine", __name__)
 
@@ -29,6 +30,8 @@ TABS = {
 @requires(Permission.AUDIT, some=True, browser=True)
 def queue() -> Response:
     """A tab of the queue."""
+    from koschey.services.review_queue import Tab
+
     tab = request.args.get("tab", "review")
     if tab not in TABS:
         raise RequestInvalid(f"tab: one of {', '.join(TABS)}")

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
 
 from koschey.domain.filters import Mode
 from koschey.domain.permissions import Permission
 from koschey.errors import KoscheyError, RequestInvalid
-from koschey.services.audit import EventFilter
 from koschey.services.configuration import MAIN
 from koschey.services.indexes import UpstreamSpec
-from koschey.services.keeping import KeepSpec
 from koschey.stores.database import now
 from koschey.web.access import current_actor, requires
 from koschey.web.admin.forms import asked, given, number, one_of, submit
 from koschey.web.current import koschey
 from koschey.web.people import html_page
+
+if TYPE_CHECKING:
+    from koschey.services.keeping import KeepSpec
 
 bp = Blueprint("admin_upstreams", __name__)
 
@@ -210,6 +211,8 @@ def _spec(known: dict[str, Any]) -> UpstreamSpec:
 
 def _keep_spec() -> KeepSpec:
     """All that the form says, as it has every field. Raises: RequestInvalid."""
+    from koschey.services.keeping import KeepSpec
+
     newest, size = number("newest", "newest versions"), number("max_size", "largest file")
     seconds, connections = number("sync_seconds", "seconds between syncs"), number("connections", "at once")
     if any(value is not None and value != int(value) for value in (newest, connections)):
@@ -253,6 +256,8 @@ def _shown(
     *,
     tried: dict[str, Any] | None = None,
 ) -> Response:
+    from koschey.services.audit import EventFilter
+
     services = koschey()
     [sync] = services.sync.status(name)
     asked_at = int(text) if (text := asked("asked") or "").isdigit() and len(text) < 18 else 0

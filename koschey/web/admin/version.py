@@ -13,7 +13,6 @@ from koschey.domain.decisions import canonical
 from koschey.domain.names import NormalizedName, is_valid_name, normalize
 from koschey.domain.permissions import Permission
 from koschey.errors import Conflict, KoscheyError, NotFound, RequestInvalid
-from koschey.services.cases import Case
 from koschey.services.configuration import MAIN
 from koschey.web.access import configuration_number, current_actor, may, requires
 from koschey.web.admin.scope import index_to_show, indexes_with, require_review
@@ -22,6 +21,7 @@ from koschey.web.people import html_page, say, see
 
 if TYPE_CHECKING:
     from koschey.services.audit import AuditEvent
+    from koschey.services.cases import Case
 
 bp = Blueprint("version", __name__)
 
