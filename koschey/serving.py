@@ -208,6 +208,8 @@ def _status_of(command_line: CommandLine, request: Request) -> int:
         return 1
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except KeyboardInterrupt:
+        return 130
     except BaseException:  # noqa: BLE001 - the child ends here; nothing may unwind into the parent's code
         import traceback
 

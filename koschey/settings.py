@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -276,6 +275,8 @@ def _check(settings: Settings) -> None:
 def _from_file(path: str | None) -> dict[str, Any]:
     if not path:
         return {}
+    import tomllib  # few have such a file
+
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

@@ -22,8 +22,8 @@ from sqlalchemy import Engine, create_engine, inspect, text
 from koschey.application import downgrade_database, prepare
 from koschey.errors import RequestInvalid
 from koschey.settings import Settings
-from koschey.stores.models import Base
 from koschey.stores.schema import HEAD, MIGRATIONS
+from koschey.stores.schema import tables as declared
 from tests import running
 
 #: Prepares a database and dies where the new version is about to be written: all changes are made, and
@@ -112,7 +112,7 @@ def test_after_the_upgrade_the_schema_is_that_of_the_models(settings: Settings) 
     prepare(settings)
     with database(settings) as engine, engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, Base.metadata) == []
+        assert compare_metadata(context, declared()) == []
 
 
 def test_partial_indexes_have_the_conditions_that_the_models_name(settings: Settings) -> None:
@@ -120,12 +120,12 @@ def test_partial_indexes_have_the_conditions_that_the_models_name(settings: Sett
     with database(settings) as engine:
         made = {
             index["name"]: str(index["dialect_options"].get(f"{engine.dialect.name}_where", ""))
-            for table in Base.metadata.tables
+            for table in declared().tables
             for index in inspect(engine).get_indexes(table)
         }
     expected = {
         index.name: index.info.get("where", "")
-        for table in Base.metadata.tables.values()
+        for table in declared().tables.values()
         for index in table.indexes
     }
     # PostgreSQL writes types and parentheses into a condition.
@@ -136,11 +136,11 @@ def test_partial_indexes_have_the_conditions_that_the_models_name(settings: Sett
 
 def test_up_and_down_and_up_again(settings: Settings) -> None:
     prepare(settings)
-    assert tables(settings) == set(Base.metadata.tables)
+    assert tables(settings) == set(declared().tables)
     downgrade_database(settings, "base")
     assert tables(settings) == set()
     prepare(settings)
-    assert tables(settings) == set(Base.metadata.tables)
+    assert tables(settings) == set(declared().tables)
     assert one(settings, "SELECT version_num FROM alembic_version") == HEAD
     assert one(settings, "SELECT url FROM source WHERE kind = 'upstream'") == settings.upstream_url
 
@@ -149,20 +149,20 @@ def test_an_unknown_revision_changes_nothing(settings: Settings) -> None:
     prepare(settings)
     with pytest.raises(RequestInvalid, match="'nonsense'"):
         downgrade_database(settings, "nonsense")
-    assert tables(settings) == set(Base.metadata.tables)
+    assert tables(settings) == set(declared().tables)
 
 
 def test_an_upgrade_killed_half_way_leaves_nothing_and_the_next_one_succeeds(settings: Settings) -> None:
     killed(settings, "up")
     assert tables(settings) == set()
     prepare(settings)
-    assert tables(settings) == set(Base.metadata.tables)
+    assert tables(settings) == set(declared().tables)
 
 
 def test_a_downgrade_killed_half_way_leaves_everything(settings: Settings) -> None:
     prepare(settings)
     killed(settings, "down")
-    assert tables(settings) == set(Base.metadata.tables)
+    assert tables(settings) == set(declared().tables)
     assert one(settings, "SELECT value FROM counter WHERE name = 'configuration'") == 1
 
 

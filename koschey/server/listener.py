@@ -73,7 +73,12 @@ def url_of(listener: socket.socket) -> str:
 
 
 def _listen_tcp(address: tuple[str, int]) -> socket.socket:
-    found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    host, port = address
+    # For a name, Python loads the codec of IDNA and with it a megabyte, but not for bytes.
+    numeric = ":" in host or host.replace(".", "").isdecimal()
+    found = socket.getaddrinfo(
+        host.encode() if numeric else host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
     family, _, _, _, target = found[0]
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -5,24 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from flask import current_app
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, MetaData, inspect, text
 
 from koschey.errors import RequestInvalid, StoreUnavailable
-from koschey.stores import (  # noqa: F401 - tables of the schema
-    ask_rows,
-    browsing_rows,
-    bulk_rows,
-    sync_rows,
-    tally_rows,
-)
 from koschey.stores.database import Database, db
 from koschey.stores.locks import Locks
+from koschey.stores.models import Base
 from koschey.stores.revision import HEAD
 
 _PACKAGED = Path(__file__).resolve().parents[1] / "migrations"
 _CHECKOUT = Path(__file__).resolve().parents[2] / "migrations"
 MIGRATIONS = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
 """Migration scripts: inside the installed package, or beside it in a checkout."""
+
+
+def tables() -> MetaData:
+    """Every table, also those of rare features, whose classes are otherwise loaded with them."""
+    from koschey.stores import ask_rows, browsing_rows, bulk_rows, sync_rows, tally_rows  # noqa: F401
+
+    return Base.metadata
 
 
 def version(engine: Engine) -> str | None:
@@ -65,6 +66,7 @@ def _with_alembic() -> None:
     """Give the current application what Flask-Migrate needs; Alembic is heavy, and rarely needed."""
     from flask_migrate import Migrate
 
+    tables()
     Migrate(current_app._get_current_object(), db, render_as_batch=True)  # type: ignore[attr-defined]
 
 

@@ -8,14 +8,14 @@ from sqlalchemy import select, text
 
 from koschey.services.fsck.findings import MOST, Context, Finding
 from koschey.stores.database import SERIAL
-from koschey.stores.models import Base
+from koschey.stores.schema import tables
 
 _WINDOW = 20_000
 
 
 def rows(context: Context) -> Iterator[Finding]:
     """No row refers to one that is not there; what is stored has a digest and a size."""
-    for table in Base.metadata.sorted_tables:
+    for table in tables().sorted_tables:
         for key in table.foreign_keys:
             parent = key.column.table.alias("parent")
             query = (
