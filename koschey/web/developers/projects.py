@@ -13,7 +13,6 @@ from koschey.domain.names import NormalizedName
 from koschey.domain.permissions import Permission
 from koschey.errors import Conflict, Forbidden, RequestInvalid
 from koschey.services.configuration import MAIN
-from koschey.services.projects import Status
 from koschey.web.access import admitted, current_actor, requires
 from koschey.web.current import base_url, koschey
 from koschey.web.developers.addresses import moved, normalized, prefix, project_path
@@ -125,6 +124,8 @@ def _shown(
     form: Mapping[str, str] | None = None,
     status: int = HTTPStatus.OK,
 ) -> Response:
+    from koschey.services.projects import Status  # as in koschey.web.admin
+
     actor, services = current_actor(), koschey()
     shown = asked or page.version
     wish = page.asks.get(canonical(shown)) if shown else None
