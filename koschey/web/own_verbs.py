@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from flask import request
 
 from koschey.domain.names import NormalizedName
 from koschey.errors import NotFound, RequestInvalid
-from koschey.services.projects import ProjectOutcome, status_of
 from koschey.web.access import current_actor
 from koschey.web.current import koschey
+
+if TYPE_CHECKING:
+    from koschey.services.projects import ProjectOutcome
 
 _DONE = {"yank": "yanked", "unyank": "yanked no more", "delete": "deleted", "restore": "restored"}
 VERBS = (*_DONE, "status")
@@ -31,6 +35,8 @@ def carry_out(verb: str, name: NormalizedName, source: str | None) -> ProjectOut
     projects, actor = koschey().projects, current_actor().audit_name
     reason, version, filename = _field("reason") or "", _field("version"), _field("filename")
     if verb == "status":
+        from koschey.services.projects import status_of  # as in koschey.web.admin
+
         status = status_of(_field("status") or "")
         return projects.set_status(name, status, source=source, reason=reason, actor=actor)
     verbs = {
