@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,92 +13,35 @@ from koschey.cli.running import actor, data_option, json_option, print_table, se
 if TYPE_CHECKING:
     from koschey.services.names import NameOutcome
 
-_index_option = click.option("--index", help="Only in this index; all of them without it.")
-_preview_option = click.option(
-    "--dry-run", "preview", is_flag=True, help="Say what would change, and change nothing."
-)
 
+def _verb(verb: str, argument: str, words: str, *, indexed: bool = True) -> click.Command:
+    """A command that says something of names, or takes it back.
 
-@click.command()
-@click.argument("pattern")
-@reason_option
-@_index_option
-@_preview_option
-@json_option
-@data_option
-def reserve(pattern: str, reason: str, index: str | None, preview: bool, as_json: bool) -> None:  # noqa: FBT001 - click's
-    """Reserve the names that PATTERN matches, such as 'acme-*': they are never asked outside."""
-    with services() as koschey:
-        outcome = koschey.names.reserve(pattern, index=index, reason=reason, actor=actor(), preview=preview)
-    _print(outcome, as_json=as_json)
+    Args:
+        verb: of the command, and of ``koschey.services.names.Names``.
+        argument: PATTERN, or NAME.
+        words: what its help says.
+        indexed: whether it can be for one index only.
+    """
 
+    def run(said: str, as_json: bool, **options: Any) -> None:  # noqa: FBT001 - click's
+        with services() as koschey:
+            outcome = getattr(koschey.names, verb)(said, actor=actor(), **options)
+        _print(outcome, as_json=as_json)
 
-@click.command()
-@click.argument("pattern")
-@reason_option
-@_index_option
-@_preview_option
-@json_option
-@data_option
-def unreserve(pattern: str, reason: str, index: str | None, preview: bool, as_json: bool) -> None:  # noqa: FBT001 - click's
-    """Take the reservation of PATTERN back."""
-    with services() as koschey:
-        outcome = koschey.names.unreserve(pattern, index=index, reason=reason, actor=actor(), preview=preview)
-    _print(outcome, as_json=as_json)
-
-
-@click.command()
-@click.argument("name")
-@reason_option
-@_index_option
-@_preview_option
-@json_option
-@data_option
-def claim(name: str, reason: str, index: str | None, preview: bool, as_json: bool) -> None:  # noqa: FBT001 - click's
-    """Claim NAME for the company although it exists outside, so that it can be uploaded."""
-    with services() as koschey:
-        outcome = koschey.names.claim(name, index=index, reason=reason, actor=actor(), preview=preview)
-    _print(outcome, as_json=as_json)
-
-
-@click.command()
-@click.argument("name")
-@reason_option
-@_index_option
-@_preview_option
-@json_option
-@data_option
-def unclaim(name: str, reason: str, index: str | None, preview: bool, as_json: bool) -> None:  # noqa: FBT001 - click's
-    """Take the claim of NAME back."""
-    with services() as koschey:
-        outcome = koschey.names.unclaim(name, index=index, reason=reason, actor=actor(), preview=preview)
-    _print(outcome, as_json=as_json)
-
-
-@click.command()
-@click.argument("name")
-@reason_option
-@_preview_option
-@json_option
-@data_option
-def merge(name: str, reason: str, preview: bool, as_json: bool) -> None:  # noqa: FBT001 - click's
-    """Show the upstream's files of NAME, quarantined as usual, beside the company's own."""
-    with services() as koschey:
-        outcome = koschey.names.merge(name, reason=reason, actor=actor(), preview=preview)
-    _print(outcome, as_json=as_json)
-
-
-@click.command()
-@click.argument("name")
-@reason_option
-@_preview_option
-@json_option
-@data_option
-def unmerge(name: str, reason: str, preview: bool, as_json: bool) -> None:  # noqa: FBT001 - click's
-    """Take the merger of NAME back."""
-    with services() as koschey:
-        outcome = koschey.names.unmerge(name, reason=reason, actor=actor(), preview=preview)
-    _print(outcome, as_json=as_json)
+    index = click.option("--index", help="Only in this index; all of them without it.")
+    options = [
+        data_option,
+        json_option,
+        click.option("--dry-run", "preview", is_flag=True, help="Say what would change, and change nothing."),
+        *([index] if indexed else []),
+        reason_option,
+        click.argument("said", metavar=argument),
+    ]
+    command: Any = run
+    for option in options:
+        command = option(command)
+    return click.command(name=verb, help=words)(command)
 
 
 @click.command()
@@ -111,7 +54,26 @@ def rules(as_json: bool) -> None:  # noqa: FBT001 - click's
     print_table(rows, as_json=as_json, empty="nothing is reserved, claimed or merged")
 
 
-COMMANDS = (reserve, unreserve, claim, unclaim, merge, unmerge, rules)
+COMMANDS = (
+    _verb(
+        "reserve",
+        "PATTERN",
+        "Reserve the names that PATTERN matches, such as 'acme-*': they are never asked outside.",
+    ),
+    _verb("unreserve", "PATTERN", "Take the reservation of PATTERN back."),
+    _verb(
+        "claim", "NAME", "Claim NAME for the company although it exists outside, so that it can be uploaded."
+    ),
+    _verb("unclaim", "NAME", "Take the claim of NAME back."),
+    _verb(
+        "merge",
+        "NAME",
+        "Show the upstream's files of NAME, quarantined as usual, beside the company's own.",
+        indexed=False,
+    ),
+    _verb("unmerge", "NAME", "Take the merger of NAME back.", indexed=False),
+    rules,
+)
 
 _DONE = {
     "reserve": "reserved",

@@ -30,22 +30,14 @@ def _scoped[F: Callable[..., None]](command: F) -> F:
 @_scoped
 def yank(requirement: str, filename: str | None, reason: str, source: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's
     """Mark a release or a file: installers take it only when exactly it is asked for (PEP 592)."""
-    name, version = split_requirement(requirement)
-    with services() as koschey:
-        outcome = koschey.projects.yank(name, version, filename, source=source, reason=reason, actor=actor())
-    _print(outcome, as_json=as_json)
+    _apply("yank", requirement, filename, reason, source, as_json=as_json)
 
 
 @click.command()
 @_scoped
 def unyank(requirement: str, filename: str | None, reason: str, source: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's
     """Take a yank back."""
-    name, version = split_requirement(requirement)
-    with services() as koschey:
-        outcome = koschey.projects.unyank(
-            name, version, filename, source=source, reason=reason, actor=actor()
-        )
-    _print(outcome, as_json=as_json)
+    _apply("unyank", requirement, filename, reason, source, as_json=as_json)
 
 
 @click.command()
@@ -76,12 +68,7 @@ def delete(
 @_scoped
 def restore(requirement: str, filename: str | None, reason: str, source: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's
     """Bring back what was deleted, as long as its bytes are kept."""
-    name, version = split_requirement(requirement)
-    with services() as koschey:
-        outcome = koschey.projects.restore(
-            name, version, filename, source=source, reason=reason, actor=actor()
-        )
-    _print(outcome, as_json=as_json)
+    _apply("restore", requirement, filename, reason, source, as_json=as_json)
 
 
 @click.command()
@@ -141,6 +128,16 @@ def show(name: str, as_json: bool) -> None:  # noqa: FBT001 - click's
         said = f" ({project['status_reason']})" if project["status_reason"] else ""
         click.echo(f"in {project['source']}: {project['state']}, {project['status']}{said}")
         print_table(project["files"], as_json=False, empty="  no files")
+
+
+def _apply(
+    verb: str, requirement: str, filename: str | None, reason: str, source: str | None, *, as_json: bool
+) -> None:
+    name, version = split_requirement(requirement)
+    with services() as koschey:
+        do = getattr(koschey.projects, verb)
+        outcome = do(name, version, filename, source=source, reason=reason, actor=actor())
+    _print(outcome, as_json=as_json)
 
 
 COMMANDS = (yank, unyank, delete, restore, status, list_, show)

@@ -96,14 +96,12 @@ class Accounts:
         """
         with self._database.transaction() as tx:
             user = user_row(tx.session, name)
-            subject = f"user:{user.name}"
-            roles = sorted(tx.session.scalars(select(Grant.role).where(Grant.subject == subject)))
-            tx.session.execute(delete(Grant).where(Grant.subject == subject))
+            before = take_roles(tx, f"user:{user.name}")
             tx.session.execute(delete(Token).where(Token.user_id == user.id))
             tx.session.execute(delete(Membership).where(Membership.user_id == user.id))
             tx.session.delete(user)
             tx.touch_configuration()
-            tx.record("user.remove", actor=actor, subject=user.name, before=", ".join(roles) or None)
+            tx.record("user.remove", actor=actor, subject=user.name, before=before)
 
     def list(self, *, after: str | None = None, limit: int = 100) -> list[Account]:
         """Users by name, so many behind ``after``. Raises: RequestInvalid."""
@@ -148,6 +146,13 @@ def add_role(tx: Transaction, name: str, role: Role, *, actor: str) -> None:
     subject = f"user:{name}"
     tx.session.add(Grant(role=role, subject=subject, pattern="*", created_at=now()))
     tx.record("grant.add", actor=actor, subject=subject, after=role.value)
+
+
+def take_roles(tx: Transaction, subject: str) -> str | None:
+    """Remove every grant to a subject that goes, in an open transaction; returns the roles, for its event."""
+    roles = sorted(tx.session.scalars(select(Grant.role).where(Grant.subject == subject)))
+    tx.session.execute(delete(Grant).where(Grant.subject == subject))
+    return ", ".join(roles) or None
 
 
 def user_row(session: Session, name: str) -> User:

@@ -8,9 +8,9 @@ from sqlalchemy import delete, select
 from koschey.domain.page import Microseconds
 from koschey.domain.permissions import account_name
 from koschey.errors import Conflict, NotFound
-from koschey.services.accounts import check_limit, group_row, user_row
+from koschey.services.accounts import check_limit, group_row, take_roles, user_row
 from koschey.stores.database import Database, now
-from koschey.stores.models import Grant, Membership, User, UserGroup
+from koschey.stores.models import Membership, User, UserGroup
 
 
 class GroupOf(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,13 +41,11 @@ class Groups:
         """Delete a group and what was granted to it. Raises: NotFound."""
         with self._database.transaction() as tx:
             group = group_row(tx.session, name)
-            subject = f"group:{group.name}"
-            roles = sorted(tx.session.scalars(select(Grant.role).where(Grant.subject == subject)))
-            tx.session.execute(delete(Grant).where(Grant.subject == subject))
+            before = take_roles(tx, f"group:{group.name}")
             tx.session.execute(delete(Membership).where(Membership.group_id == group.id))
             tx.session.delete(group)
             tx.touch_configuration()
-            tx.record("group.remove", actor=actor, subject=group.name, before=", ".join(roles) or None)
+            tx.record("group.remove", actor=actor, subject=group.name, before=before)
 
     def join(self, group: str, user: str, *, actor: str) -> bool:
         """Put a user into a group; False: it was so already. Raises: NotFound."""

@@ -7,33 +7,32 @@ only then is it acknowledged.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy import bindparam, insert, select
 
 from koschey.checks.embedded import Embedded
 from koschey.domain.attestations import provenance_of
 from koschey.domain.names import NormalizedName
 from koschey.domain.permissions import Actor, Permission
 from koschey.domain.upload_form import Submission, check_embedded
-from koschey.errors import Busy, FileExists, UploadForbidden, UploadInvalid
+from koschey.errors import Busy, UploadInvalid
 from koschey.failpoints import failpoint
 from koschey.services.access import Access
 from koschey.services.admission import Admission
 from koschey.services.configuration import Configuration, SourceConfig
 from koschey.services.holds import Holds
-from koschey.services.project_rows import Known, known_project, new_project, set_project
+from koschey.services.project_rows import known_project, new_project, set_project
+from koschey.services.upload_rows import Whole, add_file, check_open, release_files, row_of, taken_over
 from koschey.stores.blobs import BlobStore
 from koschey.stores.database import Database, Transaction, now
 from koschey.stores.incoming import Incoming
-from koschey.stores.lookup import Lookup, ReleaseFile
-from koschey.stores.models import File, ProjectState
+from koschey.stores.lookup import Lookup
+from koschey.stores.models import ProjectState
 
 if TYPE_CHECKING:
     from koschey.checks.examiner import Examiner
@@ -46,9 +45,6 @@ _TRIES = 3
 AT_ONCE = 2
 #: Files that are published at once in a process.
 _PUBLISHING = 8
-#: Statuses of a project (PEP 792) that take no uploads.
-_CLOSED = frozenset({"archived", "quarantined"})
-_SDIST = ".tar.gz"
 
 
 class Received(StrEnum):
@@ -56,18 +52,6 @@ class Received(StrEnum):
 
     NEW = "new"
     UNCHANGED = "unchanged"  # the very same file was there
-
-
-@dataclass(frozen=True)
-class _Whole:
-    """An upload whose bytes are known and in the store."""
-
-    said: Submission
-    embedded: Embedded
-    sha256: str
-    size: int
-    metadata_sha256: str
-    provenance_sha256: str | None
 
 
 class Uploads:
@@ -129,7 +113,7 @@ class Uploads:
         known = look.projects.get(source.id)
         if known is not None:
             there = self._lookup.release(known.project_id, said.release)
-            if _place(said, sha256, there) is None:
+            if taken_over(said, sha256, there) is None:
                 return Received.UNCHANGED
         embedded, provenance = self._looked_into(said, incoming, sha256)
         if known is None:  # what cannot come in anyway is no reason to ask anybody outside
@@ -177,7 +161,7 @@ class Uploads:
 
     def _whole(
         self, said: Submission, incoming: Incoming, sha256: str, embedded: Embedded, provenance: bytes | None
-    ) -> _Whole:
+    ) -> Whole:
         """Put the file, and what belongs to it, into the store."""
         size = incoming.size
         # At the same time: what both wait for is the disk, or a store far away.
@@ -191,7 +175,7 @@ class Uploads:
         finally:
             wait([publishing])
         publishing.result()
-        return _Whole(said, embedded, sha256, size, metadata_sha256, provenance_sha256)
+        return Whole(said, embedded, sha256, size, metadata_sha256, provenance_sha256)
 
     def _published(self, document: Path) -> str:
         body = document.read_bytes()
@@ -199,7 +183,7 @@ class Uploads:
         self._store.publish(document, digest, len(body))
         return digest
 
-    def _recorded(self, source: SourceConfig, whole: _Whole, actor: Actor) -> Received:
+    def _recorded(self, source: SourceConfig, whole: Whole, actor: Actor) -> Received:
         for attempt in range(1, _TRIES + 1):
             try:
                 with self._database.transaction(durable=True) as tx:
@@ -209,13 +193,13 @@ class Uploads:
                     raise
         raise AssertionError("the last attempt returns or raises")
 
-    def _record(self, tx: Transaction, source: SourceConfig, whole: _Whole, actor: str) -> Received:
+    def _record(self, tx: Transaction, source: SourceConfig, whole: Whole, actor: str) -> Received:
         said = whole.said
         tx.lock_name(said.name)
         known = known_project(tx, source.id, said.name)
-        _check_open(said, known)
-        files = [] if known is None else _release_files(tx, known.id, said.release)
-        place = _place(said, whole.sha256, files)
+        check_open(said, known)
+        files = [] if known is None else release_files(tx, known.id, said.release)
+        place = taken_over(said, whole.sha256, files)
         if place is None:
             return Received.UNCHANGED
         at = now()
@@ -233,8 +217,8 @@ class Uploads:
             project_id, decided = known.id, known.decided
             if known.state != ProjectState.PRESENT:
                 set_project(tx, project_id, state=ProjectState.PRESENT)
-        row = _row(whole, at) | place | {"project_id": project_id}
-        file_id = tx.connection.execute(_NEW_FILE, row).scalar_one()
+        row = row_of(whole, at) | place | {"project_id": project_id}
+        file_id = add_file(tx, row)
         if decided:
             self._holds.settle(tx, [project_id], actor=actor, at=at, file_ids=[file_id], raise_serial=True)
         else:
@@ -258,80 +242,3 @@ def _check_digests(promised: Mapping[str, str], incoming: Incoming) -> None:
                 "digest-mismatch",
                 f"the file that arrived has another {algorithm} than was promised: {actual}, not {expected}",
             )
-
-
-def _check_open(said: Submission, known: Known | None) -> None:
-    if known is not None and known.status in _CLOSED:
-        why = f": {known.status_reason}" if known.status_reason else ""
-        raise UploadForbidden(
-            f"project-{known.status}", f"the project {said.name} is {known.status} and takes no uploads{why}"
-        )
-
-
-def _place(said: Submission, sha256: str, files: Iterable[ReleaseFile]) -> dict[str, Any] | None:
-    """What a new file takes over from its release; None when the very same file is there.
-
-    Raises:
-        FileExists, UploadInvalid: it cannot come in beside those files.
-    """
-    others = list(files)
-    for other in others:
-        if other.filename == said.filename:
-            if other.withdrawn_at is not None:
-                raise UploadInvalid(
-                    "filename-deleted",
-                    f"{said.filename} was deleted, and no filename is used twice; upload another version",
-                )
-            if other.sha256 != sha256:
-                raise FileExists(said.filename)
-            return None
-    there = [other for other in others if other.withdrawn_at is None]
-    for other in others:
-        if other.sha256 == sha256:
-            raise UploadInvalid("content-known", f"these bytes are known here as {other.filename}")
-    for other in there:
-        if other.filename.endswith(_SDIST) and said.filename.endswith(_SDIST):
-            raise UploadInvalid(
-                "sdist-exists",
-                f"the release {other.version} has an sdist, {other.filename}, and can have one only",
-            )
-    yanked = bool(there) and all(other.yanked for other in there)
-    return {
-        # 1.0 and 1.0.0 are one release: its first file spells it.
-        "version": there[0].version if there else said.version,
-        # A release that was yanked stays so.
-        "yanked": yanked,
-        "yanked_reason": there[0].yanked_reason if yanked else None,
-    }
-
-
-def _row(whole: _Whole, at: int) -> dict[str, Any]:
-    said, sha256 = whole.said, whole.sha256
-    return {
-        "filename": said.filename,
-        "release": said.release,
-        "path": f"/packages/{sha256[:2]}/{sha256[2:4]}/{sha256[4:]}/{said.filename}",
-        "sha256": sha256,
-        "size": whole.size,
-        "upload_time": at,
-        "first_seen": at,
-        "stored_at": at,
-        "requires_python": whole.embedded.requires_python,
-        # An sdist's PKG-INFO is kept for its description, and is nothing to resolve by.
-        "metadata_advertised": said.filetype == "bdist_wheel",
-        "metadata_sha256": whole.metadata_sha256,
-        "metadata_stored": True,
-        "provenance_sha256": whole.provenance_sha256,
-    }
-
-
-def _release_files(tx: Transaction, project_id: int, release: str) -> list[ReleaseFile]:
-    rows = tx.connection.execute(_RELEASE, {"project_id": project_id, "release": release})
-    return [ReleaseFile(*row) for row in rows]
-
-
-_FILES = File.__table__
-_NEW_FILE = insert(_FILES).returning(_FILES.c.id)  # type: ignore[arg-type]
-_RELEASE = select(*(_FILES.c[name] for name in ReleaseFile._fields)).where(
-    _FILES.c.project_id == bindparam("project_id"), _FILES.c.release == bindparam("release")
-)
