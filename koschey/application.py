@@ -251,6 +251,12 @@ def _purge(database: Database, configuration: Configuration, holds: Holds, days:
         pass
 
 
+def _sweep_review(database: Database) -> None:
+    from koschey.services.review_sweep import sweep  # once in an hour
+
+    sweep(database)
+
+
 def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
     database = Database(engine)
     hourly = Hourly(database)
@@ -442,6 +448,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
     tasks["settle_asks"] = _if_any(database, "ask", lambda: assembled.asks.settle())
     tasks["decide_bulk"] = lambda bulk_id: assembled.bulk.run(bulk_id)
     tasks["resume_bulk"] = _if_any(database, "bulk", lambda: assembled.bulk.resume())
+    tasks["sweep_review"] = lambda: _sweep_review(database)
     tasks["compare_files"] = lambda before, after: assembled.comparisons.make(before, after)
     tasks["tell"] = _if_any(database, "ask", lambda: telling().tell())
     return assembled

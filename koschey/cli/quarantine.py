@@ -19,6 +19,7 @@ from koschey.cli.deciding import (
     split_requirement,
     yes_option,
 )
+from koschey.cli.reviewing import COMMANDS
 from koschey.cli.running import actor, data_option, json_option, print_table, services
 from koschey.cli.times import Days, Moment, ahead
 
@@ -228,3 +229,7 @@ def recheck(requirement: str, filename: str | None, as_json: bool) -> None:  # n
         click.echo(json.dumps({"files": count}))
     else:
         click.echo(f"{count} {'file is' if count == 1 else 'files are'} checked as soon as a worker has time")
+
+
+for _command in COMMANDS:
+    quarantine.add_command(_command)

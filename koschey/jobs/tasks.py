@@ -55,6 +55,7 @@ IN_PROCESS = (
     Periodic("sweep_usage", 3600.0),
     Periodic("sweep_deleted", 3600.0),
     Periodic("sweep_sign_in", 3600.0),
+    Periodic("sweep_review", 3600.0),
     Periodic("tally_storage", 600.0),
     Periodic("count_hourly", 300.0, first=20.0),
     Periodic("sweep_blobs", 600.0),
@@ -75,6 +76,7 @@ IN_WORKERS = (
     Periodic("sweep_usage", 3600.0),
     Periodic("sweep_deleted", 3600.0),
     Periodic("sweep_sign_in", 3600.0),
+    Periodic("sweep_review", 3600.0),
     Periodic("tally_storage", 600.0),
     Periodic("count_hourly", 300.0),
     Periodic("sweep_blobs", 600.0),
@@ -84,7 +86,7 @@ IN_WORKERS = (
 IN_ORDER = (
     "settle_policies", "refresh_stale", "sync_due", "release_due", "derive_work", "build_roots",
     "settle_asks", "resume_bulk", "tell", "sweep_usage", "sweep_deleted", "sweep_sign_in", "sweep_spool",
-    "tally_storage", "count_hourly", "evict_files", "sweep_blobs",
+    "sweep_review", "tally_storage", "count_hourly", "evict_files", "sweep_blobs",
 )  # fmt: skip
 #: What is left to each machine with web processes then: a spool folder is its own, and a root list that is
 #: to be there within seconds is no job for a worker, which would start a process each time to look.

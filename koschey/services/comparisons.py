@@ -29,6 +29,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 #: A file that is not stored is fetched for a comparison up to this size, in bytes.
 _LARGEST = 256 * 2**20
 _NOTHING = ""
+#: Microseconds after which a comparison that failed is tried again when somebody looks: it may have crashed.
+_AGAIN = 3_600_000_000
 
 
 class Compared(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,21 +104,24 @@ class Comparisons:
         if kept is None:
             self._submit("compare_files", 0 if before is None else before.id, file.id)
             return Compared(comparison=None, **facts)  # type: ignore[arg-type]
+        if kept[2]:
+            self._submit("compare_files", 0 if before is None else before.id, file.id)
         return Compared(comparison=kept[0], problem=kept[1], **facts)  # type: ignore[arg-type]
 
-    def _kept(self, before: str | None, after: str | None) -> tuple[Comparison | None, str] | None:
+    def _kept(self, before: str | None, after: str | None) -> tuple[Comparison | None, str, bool] | None:
+        """What is kept of a pair: the comparison, or why there is none and whether to try once more."""
         if before is None or after is None:
             return None  # a digest that nobody promised is known once the file is stored
-        query = select(ComparisonRow.body, ComparisonRow.problem)
+        query = select(ComparisonRow.body, ComparisonRow.problem, ComparisonRow.made_at)
         query = query.where(ComparisonRow.before == before, ComparisonRow.after == after)
         with self._database.reading() as session:
             row = session.execute(query).first()
         if row is None:
             return None
         if row.body is None:
-            return None, row.problem
+            return None, row.problem, row.made_at < now() - _AGAIN
         body = zstandard.ZstdDecompressor().decompress(row.body, max_output_size=2**26)
-        return msgspec.json.decode(body, type=Comparison), row.problem
+        return msgspec.json.decode(body, type=Comparison), row.problem, False
 
     def make(self, before_id: int, after_id: int) -> None:
         """Compare two files by their ids (0: with nothing) and keep what is found, or why nothing is.

@@ -54,9 +54,10 @@ class Releases:
         query: Any = select(*columns, Event.before).where(Event.action == "file.released")
         if search:
             query = query.where(Event.project == (normalize(search) if is_valid_name(search) else ""))
+        if index is not None:
+            query = query.where(Event.index == index)
         with self._database.reading() as session:
             page = _NEWEST_FIRST.page(session, query, at=at, limit=limit)
-        shown = [row for row in page.rows if index in (None, row.index_name)]
         return Page(
             tuple(
                 Released(
@@ -70,7 +71,7 @@ class Releases:
                     before=rows[0].before or "",
                 )
                 for (project, where, version, _), rows in (
-                    (key, list(group)) for key, group in groupby(shown, key=_together)
+                    (key, list(group)) for key, group in groupby(page.rows, key=_together)
                 )
             ),
             page.newer,

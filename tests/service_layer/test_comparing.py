@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from koschey.domain.names import normalize
 from koschey.services.subjects import Neighbour, counterpart, required_names
+from koschey.stores.database import now
 from tests.fake_upstream import FakeUpstream
 from tests.service_layer.conftest import Deploy, on_both
 
@@ -69,3 +71,54 @@ def test_an_sdist_is_compared_with_an_sdist() -> None:
 def test_a_dependency_that_only_mentions_an_extra_counts() -> None:
     said = ["a", "b; extra == 'x'", "C.d; extra == 'x' or os_name == 'posix'", "no ( requirement"]
     assert required_names(said) == {"a", "c-d"}
+
+
+DAY = 86_400_000_000
+
+
+def test_a_comparison_that_failed_is_tried_again_when_somebody_looks_an_hour_later(
+    deploy: Deploy, upstream: FakeUpstream
+) -> None:
+    here = deploy(quarantine_days=7.0)
+    for version, days in (("1.0", 100), ("2.0", 1)):
+        upstream.project("sample").release(version, upload_time=ago(days))
+    here.look("sample")
+    submitted: list[object] = []
+    here.koschey.comparisons._submit = lambda *job: submitted.append(job)
+    case = here.koschey.explanations.case("main", normalize("sample"))
+    before, after = (here.file(f"sample-{version}-py3-none-any.whl") for version in ("1.0", "2.0"))
+    job = ("compare_files", before["id"], after["id"])
+    here.execute(
+        "INSERT INTO comparison VALUES (:before, :after, NULL, 'it died', :at)",
+        before=before["sha256"],
+        after=after["sha256"],
+        at=now(),
+    )
+
+    assert here.koschey.comparisons.of(case, "2.0").problem == "it died"
+    assert submitted == []
+    here.execute("UPDATE comparison SET made_at = :at", at=now() - DAY)
+    assert here.koschey.comparisons.of(case, "2.0").problem == "it died"
+    assert submitted == [job]
+
+
+@on_both
+def test_what_reviewing_leaves_behind_is_forgotten_when_it_is_old(deploy: Deploy) -> None:
+    here = deploy()
+    for name, days in (("old", 100), ("new", 10)):
+        at = now() - days * DAY
+        here.execute("INSERT INTO comparison VALUES ('', :name, NULL, '', :at)", name=name, at=at)
+    for number, ended in ((1, now() - 500 * DAY), (2, now()), (3, None)):
+        here.execute(
+            'INSERT INTO bulk (id, verb, tab, search, before, reason, actor, state, done, "left", '
+            "finished_at) VALUES (:id, 'reject', 'waiting', '', 0, 'no', 'ann', 'done', 1, 0, :ended)",
+            id=number,
+            ended=ended,
+        )
+        here.execute("INSERT INTO bulk_result VALUES (:id, 1, 'sample', '1.0', 'done', '')", id=number)
+
+    here.koschey.tasks["sweep_review"]()
+
+    assert [row["after"] for row in here.rows("SELECT * FROM comparison")] == ["new"]
+    assert [row["id"] for row in here.rows("SELECT * FROM bulk ORDER BY id")] == [2, 3]
+    assert [row["bulk_id"] for row in here.rows("SELECT * FROM bulk_result ORDER BY 1")] == [2, 3]
