@@ -214,6 +214,18 @@ def test_a_missing_answer_never_releases_what_was_held_on_arrival(case: Case) ->
 
 
 @quick
+@given(cases(withdrawal=standing, decisions=undecided, answers=st.just({})))
+def test_trust_takes_the_place_of_time_and_of_no_check(case: Case) -> None:
+    assume(case.held_on_arrival and case.file.withdrawn_at is None)
+
+    trusted = case.also(Kind.TRUST)
+
+    assert trusted.verdict.visible is not case.unanswered
+    answered = trusted.having(answers=dict.fromkeys(case.policy.required, Outcome.WARN))
+    assert answered.verdict.visible
+
+
+@quick
 @given(cases())
 def test_a_hold_of_a_person_outranks_trust_baseline_and_time(case: Case) -> None:
     held = case.also(Kind.TRUST).also(Kind.BASELINE, at=case.now).also(Kind.HOLD)
