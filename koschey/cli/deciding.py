@@ -77,9 +77,7 @@ _DONE = {
 
 
 def _about(made: Made) -> str:
-    scope = made.filename or made.project or made.source or ""
-    if made.filename is None and made.version is not None:
-        scope += f"=={made.version}"
+    scope = made.subject
     if made.reverts is not None:
         scope = f"decision {made.reverts} about {scope}"
     where = f" in index {made.index}" if made.index is not None else ""

@@ -25,6 +25,8 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     kind: Kind
     project: str | None
+    subject: str = ""
+    """What it is about, for people: a filename, ``NAME==VERSION`` as the project spells it, or a name."""
     index: str | None = None
     source: str | None = None
     version: str | None = None
@@ -56,6 +58,7 @@ def append_decision(
         id=row.id,
         kind=kind,
         project=project,
+        subject=subject,
         **{key: value for key, value in scope.items() if key in Made.__struct_fields__},
     )
     tx.record(
