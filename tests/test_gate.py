@@ -45,6 +45,7 @@ BLIND = {
     "/account/tokens": "a redirect, or the token that was made",
     "/account/tokens/<int:token_id>/revoke": "a redirect",
     "/account/password": "a redirect",
+    "/account/password/<link>": "a form",
     "/projects/<name>": "a redirect, whatever the name is",
     "/projects/<name>/<version>/ask": "a redirect, or its version's page by the same service",
     "/projects/<name>/<version>/take-back": "a redirect",
@@ -79,6 +80,7 @@ FORMS_TAKEN = frozenset(
         "/account/tokens",
         "/account/tokens/<int:token_id>/revoke",
         "/account/password",
+        "/account/password/<link>",
         "/projects/<name>/<version>/ask",
         "/projects/<name>/<version>/take-back",
         "/projects/<name>/manage/<verb>",
@@ -99,7 +101,7 @@ READY_MADE = frozenset({"/simple/<name>/", "/pypi/<name>/json"})
 ONE_FORM = frozenset({"/pypi/<name>/json"})
 #: Has nothing of a version of which nothing is visible.
 MISSING = frozenset({"/pypi/<name>/<version>/json"})
-FORMS = ("application/vnd.pypi.simple.v1+json", "text/html")
+FORMS = ("application/vnd.pypi.simple.v1+json", "text/html", "application/json")
 
 
 @dataclass(frozen=True)

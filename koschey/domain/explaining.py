@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Protocol
 
+from msgspec.structs import replace
 from packaging.version import InvalidVersion, Version
 
 from koschey.domain.checks import outcomes
@@ -22,7 +23,7 @@ from koschey.domain.quarantine import (
     needs_review,
     wants_checks,
 )
-from koschey.domain.why import Answer, FileWords, PolicyWords, Said, VersionWords
+from koschey.domain.why import Answer, Explanation, FileWords, PolicyWords, Said, VersionWords
 
 
 class ExplainedFile(JudgedFile, Protocol):
@@ -109,6 +110,17 @@ def file_words(
         provenance="kept" if file.provenance_sha256 else "offered" if file.provenance_url else "none",
         checks=_answers(answers, given, missing, policy),
     )
+
+
+def for_readers(why: Explanation) -> Explanation:
+    """The same without the digests of hidden files: whoever may not have a file has no use for its digest."""
+    versions = []
+    for version in why.versions:
+        files = [
+            file if file.state is State.VISIBLE else replace(file, sha256=None) for file in version.files
+        ]
+        versions.append(replace(version, files=tuple(files)))
+    return replace(why, versions=tuple(versions))
 
 
 def _ending(verdict: Verdict, waits_for: tuple[str, ...]) -> str:

@@ -95,6 +95,7 @@ class FileWords(msgspec.Struct, frozen=True, kw_only=True):
     size: int | None = None
     """In bytes; None: nobody said."""
     sha256: str | None = None
+    """For readers None while it is hidden (``koschey.domain.explaining.for_readers``)."""
     provenance: str = "none"
     """PEP 740: ``kept`` here, ``offered`` by the upstream, or ``none``."""
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import msgspec
 from flask import Blueprint, Response, request
 
+from koschey.domain.explaining import for_readers
 from koschey.domain.names import NormalizedName, is_valid_name, normalize
 from koschey.domain.permissions import Permission
 from koschey.errors import NotFound
@@ -61,6 +62,7 @@ def _normalized(name: str) -> NormalizedName:
 
 
 def _answer(explanation: Explanation) -> Response:
+    explanation = for_readers(explanation)
     if _wants_json():
         answer = Response(msgspec.json.encode(explanation), content_type=_JSON)
         answer.headers["Cache-Control"] = "no-store"
