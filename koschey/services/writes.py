@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from sqlalchemy import bindparam, insert, select, text
+from sqlalchemy import Table, bindparam, select, text
 
 from koschey.domain.page import Microseconds, UpstreamFile
 from koschey.services.configuration import IndexConfig, SourceConfig
 from koschey.services.project_rows import KNOWN_COLUMNS, Known, set_columns
 from koschey.stores.database import Transaction
+from koschey.stores.many_rows import insert_rows
 from koschey.stores.models import File, Project
 
-_PROJECTS = Project.__table__
-_FILES = File.__table__
+_PROJECTS = cast("Table", Project.__table__)
+_FILES = cast("Table", File.__table__)
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class Writes:
         connection = self.tx.connection
         if self._new_files:
             rows = [row | {"project_id": project.id} for project, row in self._new_files]
-            connection.execute(_INSERT_FILES, rows)
+            insert_rows(connection, _FILES, rows)
         for columns, changes in self._projects.items():
             connection.execute(set_columns("project", columns), changes)
         for columns, changes in self._files.items():
@@ -165,7 +166,7 @@ class Writes:
             | {"name": project.name, "source_id": self.source.id, "decided": project.name in decided}
             for project, values in self._new_projects
         ]
-        ids = {row.name: row.id for row in connection.execute(_INSERT_PROJECTS, rows)}
+        ids = {row.name: row.id for row in insert_rows(connection, _PROJECTS, rows, "id", "name")}
         for project, values in self._new_projects:
             project.id = ids[project.name]
             if project.name in decided and values["state"] == "present":
@@ -180,8 +181,6 @@ _KNOWN = select(*KNOWN_COLUMNS).where(_NAMED).order_by(_PROJECTS.c.id).with_for_
 _DECIDED = text("SELECT DISTINCT name FROM decision WHERE name IN :names").bindparams(
     bindparam("names", expanding=True)
 )
-_INSERT_PROJECTS = insert(_PROJECTS).returning(_PROJECTS.c.id, _PROJECTS.c.name)  # type: ignore[arg-type]
-_INSERT_FILES = insert(_FILES)  # type: ignore[arg-type]
 STORED_COLUMNS = (
     "id",
     "filename",

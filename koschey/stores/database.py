@@ -43,6 +43,7 @@ def engine_options(settings: Settings) -> dict[str, Any]:
         "pool_timeout": 5,
         "pool_pre_ping": True,
         "pool_recycle": 1800,
+        "executemany_mode": "values_plus_batch",
         "connect_args": {"connect_timeout": 5, "application_name": "koschey"},
     }
 
