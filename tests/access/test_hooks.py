@@ -177,6 +177,24 @@ def test_a_plugins_bearer_token_has_the_limits_that_it_says(
     assert house.status("/simple/acme-core/", bearer("job-8")) == 401
 
 
+def test_somebody_of_a_directory_gets_no_password_here_by_themselves(
+    monkeypatch: pytest.MonkeyPatch, build: Build
+) -> None:
+    """It would outlive them over there, and the plug-in could vouch for them no more."""
+
+    def directory(request: SignInRequest) -> Identity | None:
+        return Identity(name="ada") if request.password == "lovelace" else None
+
+    house = with_plugin(monkeypatch, build, koschey_authenticate=directory)
+    browser = house.client()
+    house.log_in(browser, "ada", "lovelace")
+    assert "You have none here" in browser.get("/account").text
+    for current in ("lovelace", house.token("ada", Scope.ADMIN)):
+        new = {"current": current, "new": PASSWORD, "again": PASSWORD}
+        assert house.form(browser, "/account", to="/account/password", **new).status_code == 422
+    assert house.koschey.accounts.list()[0].has_password is False
+
+
 def test_credentials_with_limits_begin_no_session(monkeypatch: pytest.MonkeyPatch, build: Build) -> None:
     """A session would have all that the user may."""
 
