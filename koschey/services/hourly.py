@@ -35,6 +35,7 @@ DOWNLOAD, FETCHED = "download", "file.fetched"
 ASKED, UNCHANGED, FAILED = "upstream.request", "upstream.unchanged", "upstream.failure"
 DECIDED, RELEASED = "decision", "release"
 STORED_BYTES = "stored.bytes"
+SYNC_REQUESTS, SYNC_BYTES = "sync.request", "sync.bytes"
 QUEUE = ("queue.1", "queue.7", "queue.30", "queue.older")
 """Held files by their age when they were counted: up to a day, a week, 30 days, and older ones."""
 _AGES = (1, 7, 30)
@@ -113,7 +114,20 @@ class Rollup:
         with suppress(Busy), self._locks.hold("sweep:hourly", 0.0):
             while self._events():
                 pass
+            self._syncs()
             self._snapshots()
+
+    def _syncs(self) -> None:
+        """What syncs asked and got since the last time; they count in all, and not by the hour."""
+        with self._database.transaction() as tx:
+            now_at = tx.connection.execute(_SYNCED).one()
+            for name, total in ((SYNC_REQUESTS, now_at.requests), (SYNC_BYTES, now_at.bytes)):
+                cursor = {"name": f"hourly:{name}"}
+                last = tx.session.scalar(text("SELECT value FROM counter WHERE name = :name"), cursor)
+                grown = 0 if last is None else int(total) - last  # less: an upstream was removed
+                if grown > 0:
+                    tx.connection.execute(_ADD, {"name": name, "hour": now() // HOUR, "count": grown})
+                tx.connection.execute(_REMEMBER, cursor | {"value": int(total)})
 
     def _events(self) -> bool:
         """One step through the journal; False: there is no more."""
@@ -178,6 +192,9 @@ _DECISIONS = text(
 _HELD = text(
     "SELECT count(*) FROM hold WHERE state = 'held' AND since >= :begin AND since < :end "
     'AND index_id IN (SELECT id FROM "index")'
+)
+_SYNCED = text(
+    "SELECT COALESCE(sum(requests), 0) AS requests, COALESCE(sum(bytes), 0) AS bytes FROM sync_state"
 )
 _REMEMBER = text(
     "INSERT INTO counter (name, value) VALUES (:name, :value) "

@@ -63,6 +63,7 @@ class Plots:
         found = self._counted.series(_NAMES, min(by_hour.start, first_day * 24))
         plots = [self._added(key, title, rows, by_hour, found) for key, title, rows in _BY_HOUR]
         plots += [self._by_day(key, title, rows, by_day, found) for key, title, rows in _BY_DAY]
+        plots.append(self._synced(by_hour, found))
         plots.append(self._storage(by_day, found))
         plots.append(self._queue(found))
         return plots
@@ -96,6 +97,18 @@ class Plots:
                     sums[hour // 24] += count
             series.append(Series(label=label, values=list(sums.values())))
         return _plot(key, title, [_day(day) for day in days], series, "in the last 30 days")
+
+    @staticmethod
+    def _synced(hours: range, found: dict[str, dict[int, int]]) -> Plot:
+        values = [found[hourly.SYNC_BYTES].get(hour, 0) for hour in hours]
+        return Plot(
+            key="synced",
+            title="Fetched by syncs",
+            description=f"{sum(values) / 1e9:,.1f} GB of pages and files in the last 48 hours.",
+            times=[_hour(hour) for hour in hours],
+            series=[Series(label="fetched", values=values)],
+            size=True,
+        )
 
     @staticmethod
     def _storage(days: range, found: dict[str, dict[int, int]]) -> Plot:
@@ -135,13 +148,19 @@ _BY_HOUR = (
     (
         "upstream",
         "Requests to upstreams",
-        ((hourly.ASKED, "answered"), (hourly.UNCHANGED, "unchanged (304)"), (hourly.FAILED, "failed")),
+        (
+            (hourly.ASKED, "answered"),
+            (hourly.UNCHANGED, "unchanged (304)"),
+            (hourly.FAILED, "failed"),
+            (hourly.SYNC_REQUESTS, "by syncs"),
+        ),
     ),
 )
 _BY_DAY = (("decisions", "Decisions", ((hourly.DECIDED, "by hand"), (hourly.RELEASED, "released by time"))),)
 _NAMES = (
     *(name for _, _, rows in (*_BY_HOUR, *_BY_DAY) for name, _ in rows),
     hourly.STORED_BYTES,
+    hourly.SYNC_BYTES,
     *hourly.QUEUE,
 )
 

@@ -60,7 +60,7 @@ def test_plots_add_up(here: Deployment) -> None:
     plots = {plot.key: plot for plot in here.koschey.plots.plots()}
 
     assert plots["upstream"].total == plots["upstream"].highest == 7
-    assert "7 failed in the last 48 hours" in plots["upstream"].description
+    assert "7 failed, 0 by syncs in the last 48 hours" in plots["upstream"].description
     assert all(len(row.values) == len(plot.times) for plot in plots.values() for row in plot.series)
 
 
@@ -75,3 +75,26 @@ def test_pages_that_were_ready_are_counted_by_what_the_cache_counted(
 
     assert counted(here, PAGE_MADE) >= 1
     assert counted(here, PAGE_READY) == here.koschey.page_cache.ready >= 3
+
+
+@on_both
+def test_what_syncs_asked_is_counted_by_how_much_it_grew(here: Deployment) -> None:
+    here.koschey.tasks["count_hourly"]()
+    [source] = here.koschey.configuration.upstreams()
+    here.execute("DELETE FROM sync_state")
+    columns = (
+        "projects_due, projects_done, projects_changed, projects_failed, files_due, files_done, files_failed"
+    )
+    here.execute(
+        f"INSERT INTO sync_state (source_id, {columns}, run_requests, run_unchanged, run_bytes, "
+        "requests, unchanged, bytes, failures) VALUES (:id, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 2, 900, 0)",
+        id=source.id,
+    )
+    for _ in range(2):
+        here.koschey.tasks["count_hourly"]()
+    assert (counted(here, hourly.SYNC_REQUESTS), counted(here, hourly.SYNC_BYTES)) == (5, 900)
+    here.execute("UPDATE sync_state SET requests = 1, bytes = 1000")  # an upstream was removed, another asked
+    here.koschey.tasks["count_hourly"]()
+    assert (counted(here, hourly.SYNC_REQUESTS), counted(here, hourly.SYNC_BYTES)) == (5, 1000)
+    [plot] = [plot for plot in here.koschey.plots.plots() if plot.key == "synced"]
+    assert plot.total == 1000

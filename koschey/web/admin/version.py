@@ -27,6 +27,7 @@ bp = Blueprint("version", __name__)
 
 _EVENTS = 30
 _EVENTS_READ = 300
+_WISHES = frozenset({"ask.made", "ask.taken_back"})
 
 
 @bp.get("/admin/quarantine/<project>/<version>")
@@ -136,7 +137,8 @@ def _timeline(case: Case, version: str) -> list[AuditEvent]:
     own = {file.filename for file, _ in case.releases[version]}
     own |= {case.name, f"{case.name}=={version}", f"{case.name}=={canonical(version)}", ""}
     events = koschey().audit.events(project=case.name, limit=_EVENTS_READ)
-    return [event for event in events if (event.subject or "") in own][:_EVENTS]
+    told = [event for event in events if event.action not in _WISHES]  # the page says how many they are
+    return [event for event in told if (event.subject or "") in own][:_EVENTS]
 
 
 def _plan(problem: KoscheyError | None = None, status: int = HTTPStatus.OK) -> Response:
