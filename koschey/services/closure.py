@@ -30,6 +30,7 @@ from koschey.stores.database import Database, now
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
 
 #: Versions in one plan; nobody reviews more.
 MOST = 300
@@ -65,8 +66,11 @@ class Closure:
         scope = scope_of(name, version, filename, index)
         assert scope.version is not None
         walk = _Walk(self._database, config, self._requirements, include_failed=include_failed)
-        walk.begin(scope.name, scope.version, scope.filename)
-        return walk.finish()
+        while True:
+            walk.begin(scope.name, scope.version, scope.filename)
+            plan = walk.finish()
+            if not walk.passes_over():
+                return plan
 
 
 class _Release:
@@ -103,6 +107,7 @@ class _Chosen:
         self.files = files
         self.extras: set[str] = set()
         self.why: list[str] = []
+        self.specifiers: list[SpecifierSet] = []
 
 
 class _Walk:
@@ -117,13 +122,14 @@ class _Walk:
         self._include_failed = include_failed
         self._at = now()
         self._projects: dict[str, tuple[Judge | None, list[_Release]]] = {}
+        self._passed_over: set[tuple[str, Version]] = set()
+
+    def begin(self, name: str, version: str, filename: str | None) -> None:
+        """Take the version that was asked for. Raises: NotFound, Conflict."""
         self._chosen: dict[tuple[str, Version], _Chosen] = {}
         self._queue: deque[_Chosen] = deque()
         self._unsatisfied: dict[tuple[str, str], Unsatisfied] = {}
         self._unknown: dict[str, None] = {}
-
-    def begin(self, name: str, version: str, filename: str | None) -> None:
-        """Take the version that was asked for. Raises: NotFound, Conflict."""
         _, releases = self._project(name)
         release = next((r for r in releases if canonical(r.spelled) == version), None)
         if release is None:
@@ -135,7 +141,7 @@ class _Walk:
         for file, verdict in files:
             refuse_rejected(file.filename, {self._index.name: verdict})
         hidden = [(f, v) for f, v in files if v.state is State.HELD]
-        self._choose(name, release, hidden, (), "")
+        self._choose(name, release, hidden)
 
     def finish(self) -> Plan:
         while self._queue:
@@ -156,6 +162,20 @@ class _Walk:
             unknown=tuple(self._unknown),
         )
 
+    def passes_over(self) -> bool:
+        """Whether another chosen version does in the place of one; then begin again, without that.
+
+        A requirement that came first took the newest, and one that came later needs an older one.
+        """
+        found: dict[str, Version] = {}
+        for (name, version), chosen in self._chosen.items():
+            others = [o.release for o in self._chosen.values() if o.name == name and o is not chosen]
+            needless = chosen.specifiers and any(_fits(other, chosen.specifiers) for other in others)
+            if needless and (name, version) not in self._passed_over:
+                found.setdefault(name, version)
+        self._passed_over.update(found.items())
+        return bool(found)
+
     def _planned(self, name: str, file: KnownFile, verdict: Verdict) -> PlannedFile:
         return PlannedFile(file.filename, file.sha256, self._words(name, verdict))
 
@@ -169,8 +189,8 @@ class _Walk:
         name: str,
         release: _Release,
         files: Sequence[tuple[KnownFile, Verdict]],
-        extras: Iterable[str],
-        why: str,
+        requirement: Requirement | None = None,
+        why: str = "",
     ) -> None:
         chosen = self._chosen.get((name, release.version))
         new = chosen is None
@@ -180,6 +200,9 @@ class _Walk:
             chosen = self._chosen[name, release.version] = _Chosen(name, release, files)
         if why and why not in chosen.why:
             chosen.why.append(why)
+        if requirement is not None:
+            chosen.specifiers.append(requirement.specifier)
+        extras = () if requirement is None else requirement.extras
         more = {canonicalize_name(extra) for extra in extras} - chosen.extras
         chosen.extras |= more
         if new or more:
@@ -216,13 +239,13 @@ class _Walk:
         why = f"{by} requires {requirement}"
         for release in usable:
             if (name, release.version) in self._chosen:
-                self._choose(name, release, (), requirement.extras, why)
+                self._choose(name, release, (), requirement, why)
                 return
         finals_first = sorted(usable, key=lambda r: (not r.version.is_prerelease, r.version), reverse=True)
-        for release in finals_first:
+        for release in sorted(finals_first, key=lambda r: (name, r.version) in self._passed_over):
             files = release.approvable(include_failed=self._include_failed)
             if files:
-                self._choose(name, release, files, requirement.extras, why)
+                self._choose(name, release, files, requirement, why)
                 return
         self._miss(str(requirement), by, self._problem(name, releases, finals_first))
 
@@ -263,6 +286,10 @@ class _Walk:
                 release.files.append((file, judges[project.id].verdict(file, self._at)))
         # The last part is the upstream's where there is one: what is held, its policy holds.
         return judges[parts[-1].id], list(releases.values())
+
+
+def _fits(release: _Release, specifiers: Iterable[SpecifierSet]) -> bool:
+    return all(specifier.contains(release.version, prereleases=True) for specifier in specifiers)
 
 
 def _parsed(version: str | None) -> Version | None:

@@ -299,6 +299,28 @@ def keep_metadata(here: Deployment, upstream: FakeUpstream, name: str) -> None:
         )
 
 
+def test_a_plan_has_no_version_in_whose_place_another_of_it_does(
+    here: Deployment, upstream: FakeUpstream
+) -> None:
+    """``app`` takes the newest of ``deep`` first, and then ``lib`` needs an older one."""
+    young = {"upload_time": fresh(1)}
+    upstream.project("app").release("1.0", requires=["deep", "lib"], **young)
+    upstream.project("lib").release("2.0", requires=["deep==3.0"], **young)
+    upstream.project("deep").release("3.0", **young)
+    upstream.project("deep").release("4.0", requires=["lib"], **young)
+    for name in ("app", "lib", "deep"):
+        here.look(name)
+        keep_metadata(here, upstream, name)
+
+    plan = here.koschey.closure.plan("app", "1.0")
+
+    assert {(needed.name, needed.version): needed.why for needed in plan.versions} == {
+        ("app", "1.0"): (),
+        ("deep", "3.0"): ("app 1.0 requires deep", "lib 2.0 requires deep==3.0"),
+        ("lib", "2.0"): ("app 1.0 requires lib",),
+    }
+
+
 def test_a_plan_leaves_out_what_failed_a_check_unless_that_is_said(
     here: Deployment, upstream: FakeUpstream
 ) -> None:
