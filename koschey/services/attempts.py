@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import unicodedata
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from sqlalchemy import text
@@ -84,7 +85,7 @@ class Attempts:
     def _keys(self, name: str, address: str) -> dict[str, str]:
         """By what they count: the name from the address, all names from there, the name from everywhere; and
         ``right``, since when the name was right from there."""
-        place = _place(address)
+        name, place = _alike(name), _place(address)
         said = {
             "one": f"name\0{name}\0{place}",
             "all": f"address\0{place}",
@@ -95,6 +96,15 @@ class Attempts:
 
     def _digest(self, said: str) -> str:
         return hmac.digest(self._key, said.encode("utf-8", "surrogateescape"), "sha256").hex()
+
+
+def _alike(name: str) -> str:
+    """What all spellings of a name have in common that a directory takes for the same (RFC 4518 section 2).
+
+    Otherwise each of them would be a name of its own to guess by.
+    """
+    letters = unicodedata.normalize("NFKD", name).casefold()
+    return "".join(c for c in letters if c.isprintable() and not c.isspace() and not unicodedata.combining(c))
 
 
 def _place(address: str) -> str:

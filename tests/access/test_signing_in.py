@@ -13,7 +13,7 @@ import pytest
 from koschey.cli.serve import _known_link
 from koschey.domain.credentials import is_token, make_token, without_secrets
 from koschey.domain.permissions import Role, Scope
-from koschey.errors import Conflict, NotFound, RequestInvalid
+from koschey.errors import Conflict, NotFound, RequestInvalid, TooManyAttempts
 from koschey.services.attempts import (
     FAMILIAR,
     MOST_FOR_NAME,
@@ -361,6 +361,16 @@ def test_one_name_is_not_guessed_from_many_addresses_and_not_locked_where_it_is_
     assert private.get("/simple/", basic("anna", "wrong"), **elsewhere).status_code == 429
     assert private.get("/simple/", basic("anna", "wrong"), **home).status_code == 401
     assert private.get("/simple/", basic("otto", PASSWORD), **elsewhere).status_code == 200
+
+
+@pytest.mark.parametrize("spelling", ["ANNA", " anna ", "an\u00adna", "\uff41nna", "\u00e1nna", "an na"])
+def test_a_name_is_one_however_a_directory_lets_it_be_spelled(house: House, spelling: str) -> None:
+    attempts = house.koschey.access._attempts
+    for _ in range(MOST_FOR_NAME):
+        attempts.failed("anna", "192.0.2.1")
+    with pytest.raises(TooManyAttempts):
+        attempts.check(spelling, "192.0.2.1")
+    attempts.check("annabel", "192.0.2.1")
 
 
 def test_the_addresses_of_one_ipv6_site_are_one(private: House) -> None:
