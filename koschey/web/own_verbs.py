@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from flask import request
@@ -19,7 +20,7 @@ VERBS = (*_DONE, "status")
 
 
 def carry_out(verb: str, name: NormalizedName, source: str | None) -> ProjectOutcome:
-    """Do what the form of the current request says.
+    """Do what the form, or JSON object, of the current request says.
 
     Its fields: ``reason``; of ``status`` the word; of the others ``version`` and ``filename``; of ``delete``
     also ``whole``, which is 1 where it is about all of the project.
@@ -62,4 +63,9 @@ def told(outcome: ProjectOutcome) -> str:
 
 
 def _field(name: str) -> str | None:
-    return request.form.get(name, "").strip() or None
+    """A field of the form, or of the JSON object that a program sends. Raises: RequestInvalid."""
+    said = request.get_json() if request.is_json else request.form
+    value = said.get(name, "") if isinstance(said, Mapping) else None
+    if not isinstance(value, str):
+        raise RequestInvalid(f"{name}: a text, in a form or in a JSON object")
+    return value.strip() or None

@@ -85,6 +85,18 @@ def test_what_is_wrong_changes_nothing(
     assert published.events() == [*before, ("token.add", "test", "paula (token 1)")]
 
 
+def test_a_program_may_send_json(published: House) -> None:
+    client, headers = published.client(), bearer(published.token("paula", Scope.ADMIN))
+    path = "/projects/acme-tool/manage/yank"
+    assert client.post(path, json=WHY | {"version": "1.0"}, headers=headers).status_code == 200
+    for wrong in ([], "text", WHY | {"version": 1.1}, None):
+        answer = client.post(path, json=wrong, headers=headers)
+        assert (answer.status_code, answer.content_type) == (400, "application/problem+json")
+    broken = headers | {"Content-Type": "application/json"}
+    assert client.post(path, data="{", headers=broken).status_code == 400
+    assert listed(published) == {"1.0": "it broke", "1.1": False}
+
+
 def test_who_does_not_publish_it_may_not(published: House) -> None:
     published.user("rolf", Role.READER)
     published.user("rita", Role.REVIEWER)
