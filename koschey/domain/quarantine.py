@@ -193,6 +193,8 @@ def _clears(
         then = decide(file, policy, checks, decisions, end, withdrawal, ahead=False)
         if then.visible or then.rule is Rule.MISSING_CHECK:
             return end
+        if then.until is not None and then.until <= end:
+            raise AssertionError(f"a verdict ended before it began: {then}")  # better than to ask for ever
         end = then.until
     return None
 
