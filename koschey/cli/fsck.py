@@ -71,6 +71,7 @@ def _looked(context: Context, names: tuple[str, ...], *, as_json: bool) -> int:
         report = {
             "checks": progress.checks,
             "findings": [asdict(finding) for finding in findings],
+            "left_out": progress.passed_over,
             "mended": progress.mended,
             "left": progress.left,
         }
@@ -91,6 +92,7 @@ class _Progress:
 
     def __init__(self, *, silent: bool) -> None:
         self.checks: dict[str, dict[str, int]] = {}
+        self.passed_over: list[dict[str, str]] = []
         self.mended = 0
         self.left = 0
         self._silent = silent
@@ -108,6 +110,12 @@ class _Progress:
         if self._live and time.monotonic() - self._told > _QUIET_SECONDS:
             self._told = time.monotonic()
             click.echo(f"\r\x1b[K{self._check}: {counts['looked_at']:,}", err=True, nl=False)
+
+    def left_out(self, what: str) -> None:
+        self.passed_over.append({"check": self._check, "what": what})
+        self.clear()
+        if not self._silent:
+            click.echo(plain(f"{self._check}: left out: {what}"), err=True)
 
     def end(self, found: int) -> None:
         counts = self.checks[self._check]

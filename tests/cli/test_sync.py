@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,20 +21,24 @@ from tests.running import CHECKOUT, clean_environment
 PROGRAM = "import sys; from koschey.cli import main; sys.argv[0] = 'koschey'; main()"
 
 
-def run(
-    folder: Path, upstream: FakeUpstream, database_url: str, *arguments: str, fail: str = ""
-) -> subprocess.CompletedProcess[str]:
-    environment = clean_environment() | {
+def environment(folder: Path, upstream: FakeUpstream, database_url: str) -> dict[str, str]:
+    return clean_environment() | {
         "KOSCHEY_DATA_DIR": str(folder / "data"),
         "KOSCHEY_DATABASE_URL": database_url,
         "KOSCHEY_UPSTREAM_URL": upstream.simple_url,
         "KOSCHEY_UPSTREAM_RETRIES": "0",
     }
+
+
+def run(
+    folder: Path, upstream: FakeUpstream, database_url: str, *arguments: str, fail: str = ""
+) -> subprocess.CompletedProcess[str]:
+    variables = environment(folder, upstream, database_url)
     if fail:
-        environment["KOSCHEY_FAIL"] = fail
+        variables["KOSCHEY_FAIL"] = fail
     return subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments],
-        env=environment,
+        env=variables,
         cwd=CHECKOUT,
         capture_output=True,
         text=True,
@@ -70,6 +79,61 @@ def test_a_sync_killed_at_any_point_goes_on_and_does_nothing_twice(tmp_path: Pat
             # Once, and once more for each death while it was on its way; two came in each phase.
             assert upstream.count(f"project-{number}") <= 3
             assert upstream.count(f"project_{number}-1.0-py3-none-any.whl") <= 3
+
+
+def test_several_processes_share_the_pages_and_the_files(tmp_path: Path, postgres_url: str) -> None:
+    with FakeUpstream() as upstream:
+        for number in range(410):
+            upstream.project(f"project-{number}")
+        for number in range(5):
+            upstream.project(f"project-{number}").release("1.0")
+        run(tmp_path, upstream, postgres_url, "upstream", "edit", "upstream", "--mode", "full")
+
+        done = run(tmp_path, upstream, postgres_url, "sync", "upstream", "--json", "--processes", "3")
+
+        summary = json.loads(done.stdout)
+        assert (done.returncode, summary["outcome"]) == (0, "ok"), done.stderr
+        assert (summary["projects"]["done"], summary["files"]["done"]) == (410, 5)
+        assert summary["requests"] == len(upstream.requests) == 1 + 410 + 5
+
+
+def test_on_a_terminal_there_is_a_bar_that_ends_with_a_sentence(tmp_path: Path) -> None:
+    with FakeUpstream() as upstream:
+        for number in range(8):
+            upstream.project(f"project-{number}").release("1.0")
+        limits = ("--mode", "full", "--requests-per-second", "10")
+        run(tmp_path, upstream, "", "upstream", "edit", "upstream", *limits)
+        terminal, its_end = pty.openpty()
+        shown: list[bytes] = []
+
+        def read() -> None:  # a terminal that nobody reads from holds up who writes to it
+            with suppress(OSError):
+                while piece := os.read(terminal, 4096):
+                    shown.append(piece)
+
+        reading = threading.Thread(target=read, daemon=True)
+        reading.start()
+        begun = time.monotonic()
+        try:
+            with subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, "sync", "upstream"],
+                env=environment(tmp_path, upstream, "") | {"TERM": "xterm-256color", "COLUMNS": "120"},
+                cwd=CHECKOUT,
+                stdout=subprocess.PIPE,
+                stderr=its_end,
+                text=True,
+            ) as process:
+                said, _ = process.communicate(timeout=120)
+        finally:
+            os.close(its_end)
+            reading.join(30)
+            os.close(terminal)
+        # Seventeen requests at ten in a second; the first one does not wait.
+        assert time.monotonic() - begun >= 1.6
+        text = b"".join(shown).decode()
+        assert process.returncode == 0
+        assert "upstream: projects" in text and "upstream: files" in text and "/8" in text
+        assert said.startswith("upstream: ok; 8 projects looked at")
 
 
 def test_what_is_said_and_exited_with(tmp_path: Path) -> None:

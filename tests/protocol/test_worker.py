@@ -290,6 +290,36 @@ def test_a_job_that_is_killed_anywhere_is_done_by_another_one(
     assert [deployment.events(wheel) for wheel in wheels] == [["file.held"]] * 3
 
 
+def test_a_sync_that_is_killed_in_a_worker_is_gone_on_with_by_another_one(
+    deployment: Deployment, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    names = [f"by-worker-{number}" for number in range(3)]
+    for name in names:
+        upstream.project(name).release("1.0", upload_time=_ago(days=100))
+    keep = ("upstream", "edit", "upstream", "--include", "by-worker-*", "--mode")
+    queue = RqQueue(deployment.redis.url, ThreadQueue({}), worker_terms(20.0))
+    [source] = deployment.rows("SELECT id FROM source WHERE kind = 'upstream'")
+    stored = "SELECT p.name FROM file f JOIN project p ON p.id = f.project_id WHERE f.stored_at IS NOT NULL"
+    try:
+        assert commands.koschey(*keep, "full", environment=deployment.environment).returncode == 0
+        killed = replace(deployment, log=tmp_path / "killed.log")
+        queue.put("sync_upstream", source["id"])
+        with killed.worker("--workers", "1", KOSCHEY_FAIL="sync.after_record:kill"):
+            eventually(lambda: killed.says("terminated unexpectedly"), PATIENCE)
+        assert not deployment.rows(f"{stored} AND p.name LIKE 'by-worker-%'")
+
+        queue.put("sync_upstream", source["id"])
+        with deployment.worker("--workers", "1"):
+            eventually(
+                lambda: {row["name"] for row in deployment.rows(stored)} >= set(names),
+                PATIENCE,
+            )
+    finally:
+        assert commands.koschey(*keep, "known", environment=deployment.environment).returncode == 0
+
+    assert [upstream.count(f"{name.replace('-', '_')}-1.0-py3-none-any.whl") for name in names] == [1, 1, 1]
+
+
 def test_a_killed_worker_is_replaced_and_its_job_done_once(
     deployment: Deployment, fresh: Callable[..., str]
 ) -> None:

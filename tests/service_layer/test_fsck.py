@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from koschey.services.fsck.findings import Context, Finding
-from koschey.services.fsck.run import run
+from koschey.services.fsck.run import Progress, run
 from koschey.services.projects import Status
 from tests.fake_upstream import FakeUpstream
 from tests.hosting import host
@@ -21,10 +21,13 @@ from tests.upstream_pages import UpstreamFile
 class _Silent:
     def begin(self, check: str) -> None: ...
     def step(self, done: int) -> None: ...
+    def left_out(self, what: str) -> None: ...
     def end(self, found: int) -> None: ...
 
 
-def fsck(here: Deployment, *, quick: bool = False, repair: bool = False) -> list[Finding]:
+def fsck(
+    here: Deployment, *, quick: bool = False, repair: bool = False, progress: Progress | None = None
+) -> list[Finding]:
     k = here.koschey
     context = Context(
         database=k.database,
@@ -37,7 +40,7 @@ def fsck(here: Deployment, *, quick: bool = False, repair: bool = False) -> list
         quick=quick,
         repair=repair,
     )
-    return list(run(context, _Silent()))
+    return list(run(context, progress or _Silent()))
 
 
 @pytest.fixture
@@ -320,3 +323,16 @@ def test_the_same_is_found_and_mended_on_postgresql(world: tuple[Deployment, Ups
     found = {finding.check for finding in fsck(here, repair=True)}
     assert found == {"blobs", "serials", "private", "holds", "counters", "digests"}
     assert {finding.check for finding in fsck(here)} == {"private", "digests"}
+
+
+def test_an_index_that_is_being_settled_is_left_out_and_that_is_said(here: Deployment) -> None:
+    here.execute("UPDATE \"index\" SET policy_version = policy_version + 1 WHERE name = 'main'")
+    said: list[str] = []
+
+    class Listening(_Silent):
+        def left_out(self, what: str) -> None:
+            said.append(what)
+
+    fsck(here, progress=Listening())
+
+    assert [what.partition(":")[0] for what in said] == ["index main"]

@@ -44,6 +44,8 @@ class Context:
     repair: bool
     step: Callable[[int], None] = lambda _done: None
     """Told how many things more were looked at."""
+    left_out: Callable[[str], None] = lambda _what: None
+    """Told what a check passes over for now, and why."""
 
     def note(
         self, tx: Transaction, subject: str, *, project: str | None, before: str, after: str, reason: str

@@ -36,6 +36,9 @@ class Progress(Protocol):
     def step(self, done: int) -> None:
         """So many things more were looked at."""
 
+    def left_out(self, what: str) -> None:
+        """The check passes that over for now."""
+
     def end(self, found: int) -> None:
         """The check is over, and found so much."""
 
@@ -54,7 +57,7 @@ def run(context: Context, progress: Progress, names: list[str] | None = None) ->
             continue
         progress.begin(name)
         found = 0
-        for finding in check(replace(context, step=progress.step)):
+        for finding in check(replace(context, step=progress.step, left_out=progress.left_out)):
             found += 1
             yield finding
         progress.end(found)
