@@ -30,7 +30,7 @@ from koschey.errors import (
 )
 from koschey.failpoints import failpoint
 from koschey.services.configuration import SourceConfig
-from koschey.services.following import Download, Follower
+from koschey.services.following import WITHHELD, Download, Follower
 from koschey.stores.blobs import BlobStore
 from koschey.stores.database import Database, now
 from koschey.stores.locks import Locks
@@ -323,7 +323,31 @@ class _Fetch:
             else:
                 return
 
+    def _small(self, fd: int) -> bool:
+        """A small file by one plain exchange; False: it takes the session, which knows the rest of HTTP.
+
+        Nobody could read of it before its end, so it need not come in pieces.
+        """
+        file, source = self._file, self._source
+        if self._written or file.size is None or file.size > WITHHELD:
+            return False
+        assert source.endpoint is not None and file.url is not None
+        body = self._downloads._client.small_file(
+            source.endpoint,
+            file.url,
+            name=file.name,
+            size=file.size,
+            deadline=max(self._ends - time.monotonic(), 0.001),
+        )
+        if isinstance(body, int):
+            raise UpstreamInvalid(source.name, f"answered {body} for {file.filename}")
+        if body is not None:
+            self._take(fd, body)
+        return body is not None
+
     def _transfer(self, fd: int) -> None:
+        if self._small(fd):
+            return
         assert self._source.endpoint is not None and self._file.url is not None
         remaining = self._ends - time.monotonic()
         with self._downloads._client.file(
