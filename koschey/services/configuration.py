@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from koschey.domain.decisions import Decision, Kind
@@ -18,7 +18,6 @@ from koschey.domain.policy import UNHELD, Clock, Effect, Policy, PolicyRule, pol
 from koschey.errors import NotFound, UploadForbidden
 from koschey.stores.database import CONFIGURATION, Database
 from koschey.stores.models import (
-    Counter,
     DecisionRow,
     IndexRow,
     IndexSource,
@@ -164,7 +163,7 @@ class Configuration:
         """
         with contextlib.ExitStack() as stack:
             session = given or stack.enter_context(self._database.reading())
-            return session.execute(select(Counter.value).where(Counter.name == CONFIGURATION)).scalar_one()
+            return _number(session)
 
     def indexes(self, session: Session | None = None, *, number: int | None = None) -> list[IndexConfig]:
         """All indexes by name. ``session``: as for ``indexes_of``; ``number``: as for ``index``."""
@@ -228,7 +227,7 @@ class Configuration:
             return
         with self._lock, contextlib.ExitStack() as stack:
             session = given or stack.enter_context(self._database.reading())
-            stored = session.execute(select(Counter.value).where(Counter.name == CONFIGURATION)).scalar_one()
+            stored = _number(session)
             if stored == self._number:
                 return
             sources = {row.id: _source_config(row) for row in session.scalars(select(Source))}
@@ -337,3 +336,12 @@ def policy_rule(row: PolicyRow) -> PolicyRule:
     effects = msgspec.json.decode(row.checks, type=dict[str, Effect])
     clock = None if row.clock is None else Clock(row.clock)
     return PolicyRule(pattern=row.pattern, hold_days=row.hold_days, clock=clock, checks=effects)
+
+
+#: Asked with each look at an upstream: SQLAlchemy would take longer to build it than the database to answer.
+_NUMBER = text("SELECT value FROM counter WHERE name = :name").bindparams(name=CONFIGURATION)
+
+
+def _number(session: Session) -> int:
+    number: int = session.connection().execute(_NUMBER).scalar_one()
+    return number

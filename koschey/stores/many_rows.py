@@ -11,7 +11,8 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Dialect, Table, insert, text
+from sqlalchemy import Connection, Dialect, Insert, Table, insert, text
+from sqlalchemy.sql.dml import ReturningInsert
 from sqlalchemy.sql.elements import TextClause
 
 
@@ -26,13 +27,17 @@ def insert_rows(
     if not rows:
         return []
     if connection.dialect.name != "postgresql":
-        columns = [table.c[name] for name in returning]
-        made = insert(table).returning(*columns) if columns else insert(table)
-        done = connection.execute(made, list(rows))
-        return list(done) if columns else []
+        done = connection.execute(_plain(table, returning), list(rows))
+        return list(done) if returning else []
     statement = _statement(connection.dialect, table, tuple(rows[0]), returning)
     done = connection.execute(statement, {"rows": msgspec.json.encode(rows).decode()})
     return list(done) if returning else []
+
+
+@lru_cache(maxsize=32)
+def _plain(table: Table, returning: tuple[str, ...]) -> Insert | ReturningInsert[Any]:
+    columns = [table.c[name] for name in returning]
+    return insert(table).returning(*columns) if columns else insert(table)
 
 
 @lru_cache(maxsize=32)
