@@ -250,7 +250,7 @@ def _write(tx: Transaction, changes: _Changes) -> None:
     if changes.projects:
         serial = tx.next_serial()
         for ids in _batches(sorted(changes.projects)):
-            connection.execute(update(_PROJECTS).where(_PROJECTS.c.id.in_(ids)).values(serial=serial))  # type: ignore[arg-type]
+            connection.execute(_RAISE, {"_ids": ids, "_serial": serial})
         if changes.events:
             connection.execute(_EVENTS, [event | {"serial": serial} for event in changes.events])
 
@@ -266,6 +266,11 @@ _ALTER = (
     update(_HOLDS)  # type: ignore[arg-type]
     .where(_HOLDS.c.index_id == bindparam("_index_id"), _HOLDS.c.file_id == bindparam("_file_id"))
     .values({name: bindparam(name) for name in ("state", "rule", "until", "review")})
+)
+_RAISE = (
+    update(_PROJECTS)  # type: ignore[arg-type]
+    .where(_PROJECTS.c.id.in_(bindparam("_ids", expanding=True)))
+    .values(serial=bindparam("_serial"))
 )
 _EVENTS = insert(Event.__table__)  # type: ignore[arg-type]
 _ADJUST = text(
