@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
@@ -15,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from koschey.domain.permissions import EVERYONE, Role
 from koschey.domain.policy import hold_days_problem
-from koschey.errors import Conflict, NotFound, RequestInvalid
+from koschey.errors import Conflict, NotFound, RequestInvalid, SettingsInvalid
 from koschey.services.configuration import MAIN
 from koschey.services.deciding import checked_reason
 from koschey.services.holds import held_counter
@@ -85,7 +86,11 @@ class Indexes:
             return session.scalar(select(Counter.name).limit(1)) is None
 
     def bootstrap(self, *, upstream_url: str, hold_days: float, refresh_seconds: float) -> None:
-        """First rows of a new database: index ``main`` over a hosted store and one upstream (empty: none)."""
+        """First rows of a new database: index ``main`` over a hosted store and one upstream (empty: none).
+
+        Raises:
+            SettingsInvalid: these values come from settings, and one of them cannot be used.
+        """
         with self._database.transaction() as tx:
             if tx.session.scalar(select(Counter.name).limit(1)) is not None:
                 return  # another process was quicker
@@ -95,8 +100,10 @@ class Indexes:
             sources = [hosted]
             if upstream_url:
                 spec = UpstreamSpec(url=upstream_url, refresh_seconds=refresh_seconds)
-                sources.append(self._new_upstream(tx, "upstream", spec))
-            index = _new_index(tx, MAIN, hold_days)
+                with _as_setting("KOSCHEY_UPSTREAM_URL"):
+                    sources.append(self._new_upstream(tx, "upstream", spec))
+            with _as_setting("KOSCHEY_QUARANTINE_DAYS"):
+                index = _new_index(tx, MAIN, hold_days)
             set_sources(tx.session, index, sources)
             tx.record("index.add", actor="koschey", subject=MAIN, after=_names(sources), reason="first start")
             tx.session.add(Grant(role=Role.READER, subject=EVERYONE, pattern="*", created_at=now()))
@@ -479,3 +486,12 @@ def _masked(row: Source) -> str:
     if row.proxy:
         parts.append(f"proxy={without_userinfo(row.proxy)}")
     return " ".join(parts + [f"{name}=***" for name in secrets])
+
+
+@contextmanager
+def _as_setting(name: str) -> Iterator[None]:
+    """What is wrong with a value is said of the setting that it comes from."""
+    try:
+        yield
+    except RequestInvalid as error:
+        raise SettingsInvalid(name, error.problem) from None

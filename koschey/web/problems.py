@@ -6,6 +6,7 @@ problem+json (RFC 9457), a person the text.
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 
 import msgspec
@@ -15,7 +16,9 @@ from werkzeug.exceptions import HTTPException
 
 from koschey import errors
 from koschey.domain.explanation import iso
+from koschey.domain.permissions import Permission
 from koschey.plugins import PluginError
+from koschey.web.access import may_everywhere
 from koschey.web.people import html_page, prefers_html, reason_phrase
 from koschey.web.why import why_url
 
@@ -47,6 +50,7 @@ STATUSES: tuple[tuple[type[errors.KoscheyError], HTTPStatus], ...] = (
 _RETRY_AFTER_SECONDS = 5
 _LONGEST_WAIT_SECONDS = 120
 _PROBLEM = "application/problem+json"
+_ADDRESS = re.compile(r"https?://[^\s'\"]+(?<![.,:;])")
 
 
 class Problem(msgspec.Struct, omit_defaults=True):
@@ -133,7 +137,7 @@ def _koschey_error(error: errors.KoscheyError) -> Response:
     status = status_of(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("request.failed", error=type(error).__name__, problem=str(error), status=status.value)
-    answer = problem_answer(status, str(error), getattr(error, "code", ""))
+    answer = problem_answer(status, _told(error), getattr(error, "code", ""))
     if isinstance(error, errors.Unauthenticated):
         answer.headers["WWW-Authenticate"] = 'Basic realm="Koschey"'
         answer.headers["Vary"] = "Accept, Authorization"
@@ -142,6 +146,15 @@ def _koschey_error(error: errors.KoscheyError) -> Response:
         # Installers wait as long as they are told, several times, and say nothing meanwhile.
         answer.headers["Retry-After"] = str(min(max(1, round(asked_for)), _LONGEST_WAIT_SECONDS))
     return answer
+
+
+def _told(error: errors.KoscheyError) -> str:
+    """What is said of an error. Where an upstream is, and behind it, is known to those who look after it."""
+    if not isinstance(error, errors.UpstreamError | errors.NameUnsettled) or may_everywhere(Permission.AUDIT):
+        return str(error)
+    if type(error) is errors.UpstreamRefused:
+        return f"upstream {error.upstream}: it leads to where Koschey does not go; the log has the reason"
+    return _ADDRESS.sub("its address", str(error))
 
 
 def _http_error(error: HTTPException) -> Response:
