@@ -6,6 +6,7 @@ import pytest
 
 from koschey.domain.permissions import Permission, Role, Scope
 from koschey.errors import NotFound, RequestInvalid
+from koschey.services.indexes import UpstreamSpec
 from tests.access.conftest import PASSWORD, Build, House, basic, by_token, file_path, on_both
 
 READING = ("/simple/", "/simple/acme-core/", "/why/acme-core", "/metrics", file_path("acme-core"))
@@ -218,3 +219,15 @@ def test_each_change_is_one_event_in_its_transaction(hosting: House) -> None:
         ("user.remove", "anna"),
     ]
     assert [grant.subject for grant in koschey.grants.list()] == ["everyone"]
+
+
+def test_where_an_upstream_is_is_said_to_those_alone_who_look_after_it(house: House) -> None:
+    house.koschey.indexes.add_upstream(
+        "inner", UpstreamSpec(url="http://127.0.0.1:1/hidden/simple/"), indexes=["main"], actor="test"
+    )
+    house.user("anna", Role.AUDITOR, PASSWORD)
+    told = house.get("/simple/six/")
+    assert told.status_code == 502
+    assert "upstream inner: no connection to its address" in told.text
+    assert "127.0.0.1" not in told.text + told.status
+    assert "http://127.0.0.1:1/hidden/simple/six/" in house.get("/simple/six/", basic("anna", PASSWORD)).text

@@ -178,3 +178,22 @@ def test_an_index_outlives_its_only_upstream(koschey: CommandLine) -> None:
     koschey.does("index", "add", "team", "--source", "inner")
     koschey.does("upstream", "remove", "inner")
     assert koschey.listed("index", "list")[1]["sources"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        (
+            "KOSCHEY_UPSTREAM_URL",
+            "ftp://upstream.example/simple/",
+            "an upstream's URL begins with http:// or",
+        ),
+        ("KOSCHEY_QUARANTINE_DAYS", "1000000", "days of hold"),
+    ],
+)
+def test_what_is_wrong_with_the_first_upstream_is_said_of_its_setting(
+    koschey: CommandLine, name: str, value: str, problem: str
+) -> None:
+    koschey.environment[name] = value
+    said = koschey.refuses("upstream", "list")
+    assert said.startswith(f"setting {name}: ") and problem in said
