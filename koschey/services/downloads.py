@@ -45,6 +45,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _CHUNK = 256 * 1024
 _POLL = 0.02
+#: Seconds that the first byte may wait for an upstream that asks to be left alone: a client is better told.
+_REST = 5.0
 #: How long a verified file may take to get into the store.
 _STORING_SECONDS = 300.0
 
@@ -338,6 +340,7 @@ class _Fetch:
             name=file.name,
             size=file.size,
             deadline=max(self._ends - time.monotonic(), 0.001),
+            rest=_REST,
         )
         if isinstance(body, int):
             raise UpstreamInvalid(source.name, f"answered {body} for {file.filename}")
@@ -357,6 +360,7 @@ class _Fetch:
             start=self._written,
             validator=self._validator,
             deadline=max(remaining, 0.001),
+            rest=None if self._written else _REST,
         ) as answer:
             skip = self._accepted(answer)
             for chunk in answer.chunks(_CHUNK):

@@ -241,6 +241,7 @@ class UpstreamClient:
         start: int,
         validator: str | None,
         deadline: float,
+        rest: float | None = None,
         permit: Permit | None = None,
         tally: Tally | None = None,
     ) -> Iterator[Answer]:
@@ -249,6 +250,7 @@ class UpstreamClient:
         Args:
             name: of the file's project, normalised.
             validator: strong ETag of the first part, so that a changed file is not glued to an old half.
+            rest: see ``OutgoingSession.open``.
             permit: as for ``project_page``.
         """
         self._guard(endpoint, name, permit)
@@ -258,7 +260,7 @@ class UpstreamClient:
             if validator:
                 headers["If-Range"] = validator
         with self._session.open(
-            endpoint, url, headers=headers, deadline=deadline, decode=False, tally=tally
+            endpoint, url, headers=headers, deadline=deadline, decode=False, rest=rest, tally=tally
         ) as answer:
             yield answer
 
@@ -270,6 +272,7 @@ class UpstreamClient:
         name: str,
         size: int,
         deadline: float,
+        rest: float | None = None,
         permit: Permit | None = None,
         tally: Tally | None = None,
     ) -> bytes | int | None:
@@ -278,7 +281,7 @@ class UpstreamClient:
         Args: as for ``file``.
         """
         self._guard(endpoint, name, permit)
-        return self._session.whole(endpoint, url, size, deadline=deadline, tally=tally)
+        return self._session.whole(endpoint, url, size, deadline=deadline, rest=rest, tally=tally)
 
     def permit(self, endpoint: Endpoint, names: Sequence[str]) -> Permit:
         """For who asks for many: which of the names may be asked for in the next moment."""

@@ -27,19 +27,28 @@ class Exchange:
         "read_timeout",
         "received",
         "requests",
+        "rest",
         "retries",
         "reused",
         "seconds",
     )
 
     def __init__(
-        self, seconds: float, *, connect_timeout: float, read_timeout: float, retries: int = 0
+        self,
+        seconds: float,
+        *,
+        connect_timeout: float,
+        read_timeout: float,
+        retries: int = 0,
+        rest: float | None = None,
     ) -> None:
         self.seconds = seconds
         self.connect_timeout = connect_timeout
         self.read_timeout = read_timeout
         self.retries = retries
         """How many repetitions are left."""
+        self.rest = seconds if rest is None else rest
+        """How long it may wait for an upstream that asks to be left alone."""
         self.requests = 0
         """How many were sent."""
         self.received = 0
@@ -51,6 +60,10 @@ class Exchange:
     def left(self) -> float:
         """What remains until the deadline; 0 or less when it has passed."""
         return self._ends - time.monotonic()
+
+    def bears(self, pause: float) -> bool:
+        """Whether an upstream may be left alone for so long: somebody may wait for its answer."""
+        return pause < self.left() and pause <= self.rest
 
     def patience(self, timeout: float) -> float:
         """How long one step may wait. Raises: TimeoutError, the deadline has passed."""

@@ -53,7 +53,8 @@ class Manners:
         """Wait for this request's turn.
 
         Raises:
-            UpstreamUnavailable: its turn would come after the exchange's deadline.
+            UpstreamUnavailable: its turn would come after the exchange's deadline, or the upstream asked to
+                be left alone for longer than the exchange may wait.
         """
         rate = endpoint.requests_per_second
         if rate is None and endpoint.name not in self._until:
@@ -61,15 +62,17 @@ class Manners:
         at = time.monotonic()
         with self._lock:
             start = max(at, self._until.get(endpoint.name, 0.0))
+            bearable = exchange.bears(start - at)
             if rate:
                 start = max(start, self._next.get(endpoint.name, 0.0))
             pause = start - at
-            if pause < exchange.left():
+            bearable = bearable and pause < exchange.left()
+            if bearable:
                 if rate:
                     self._next[endpoint.name] = start + 1 / rate
                 if self._until.get(endpoint.name, start) < at:
                     del self._until[endpoint.name]
-        if pause >= exchange.left():
+        if not bearable:
             problem = f"it asked to be left alone for {pause:.0f} more seconds"
             if start > self._until.get(endpoint.name, 0.0):
                 problem = f"{rate:g} requests a second are allowed, and too many wait"

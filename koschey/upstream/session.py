@@ -94,6 +94,7 @@ class OutgoingSession:
         deadline: float,
         decode: bool = True,
         retry: bool = True,
+        rest: float | None = None,
         tally: Tally | None = None,
     ) -> Iterator[Answer]:
         """GET ``url`` for ``endpoint``; the answer is valid inside the ``with`` block.
@@ -103,6 +104,7 @@ class OutgoingSession:
             deadline: seconds for everything: repetitions, redirects and the reading of the body.
             decode: ask for gzip and decode it; otherwise ask for, and hand out, the bytes as they are.
             retry: whether to repeat at all.
+            rest: seconds to wait at the most for an upstream that asks to be left alone; None: the deadline.
             tally: counts what this came to, failures too.
 
         Raises:
@@ -118,6 +120,7 @@ class OutgoingSession:
             connect_timeout=self._connect_timeout,
             read_timeout=self._read_timeout,
             retries=self._retries if retry else 0,
+            rest=rest,
         )
         asked = {"User-Agent": self._user_agent, "Accept-Encoding": "gzip" if decode else "identity"}
         asked.update(_titled(headers))
@@ -135,18 +138,27 @@ class OutgoingSession:
                 tally.add(exchange.requests, exchange.received, unchanged=status == 304)
 
     def whole(
-        self, endpoint: Endpoint, url: str, size: int, *, deadline: float, tally: Tally | None = None
+        self,
+        endpoint: Endpoint,
+        url: str,
+        size: int,
+        *,
+        deadline: float,
+        rest: float | None = None,
+        tally: Tally | None = None,
     ) -> bytes | int | None:
         """GET a small file of which the size is known, all at once; see ``PlainFiles.read``.
 
         Args:
-            deadline, tally: as for ``open``.
+            deadline, rest, tally: as for ``open``.
 
         Raises:
             UpstreamRefused: scheme, address or a plug-in forbid it.
             UpstreamUnavailable: the upstream asked to be left alone for longer.
         """
-        exchange = Exchange(deadline, connect_timeout=self._connect_timeout, read_timeout=self._read_timeout)
+        exchange = Exchange(
+            deadline, connect_timeout=self._connect_timeout, read_timeout=self._read_timeout, rest=rest
+        )
         try:
             return self._plain.read(endpoint, _target(endpoint, url), size, exchange)
         finally:
@@ -226,7 +238,7 @@ class OutgoingSession:
                 if asked is not None and raw.status in _ASKING:
                     self._manners.pause(endpoint, asked)
                 wait = wait if asked is None else asked
-            if not repeatable or exchange.retries <= 0 or wait >= exchange.left():
+            if not repeatable or exchange.retries <= 0 or not exchange.bears(wait):
                 # Outside of "except", so without a cause: a library's message may quote a secret.
                 raise failure
             exchange.retries -= 1

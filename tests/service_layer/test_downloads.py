@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +237,18 @@ def test_what_the_upstream_left_out_is_in_the_page_before_a_client_has_the_whole
 
     [entry] = here.page("sample")["files"]
     assert (entry["hashes"], entry["size"]) == ({"sha256": wheel.sha256}, len(wheel.content))
+
+
+@pytest.mark.parametrize("size", [1000, SIZE], ids=["small", "large"])
+def test_nobody_waits_for_a_first_byte_while_the_upstream_wants_to_be_left_alone(
+    here: Deployment, upstream: FakeUpstream, size: int
+) -> None:
+    file = upstream.project("resting").release("1.0", payload=os.urandom(size))
+    upstream.fail(file.filename, status=503, headers={"Retry-After": "60"})
+    began = time.monotonic()
+    for _ in range(2):  # the second one is not even sent
+        with pytest.raises(UpstreamUnavailable) as refused:
+            here.fetch(file)
+        assert refused.value.retry_after == pytest.approx(60, abs=30)
+    assert time.monotonic() - began < 30
+    assert upstream.count(file.filename) <= 1
