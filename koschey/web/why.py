@@ -9,7 +9,6 @@ from urllib.parse import quote
 import msgspec
 from flask import Blueprint, Response, request
 
-from koschey.domain.explaining import for_readers
 from koschey.domain.names import NormalizedName, is_valid_name, normalize
 from koschey.domain.permissions import Permission
 from koschey.errors import NotFound
@@ -62,6 +61,8 @@ def _normalized(name: str) -> NormalizedName:
 
 
 def _answer(explanation: Explanation) -> Response:
+    from koschey.domain.explaining import for_readers  # as in koschey.web.admin
+
     explanation = for_readers(explanation)
     if _wants_json():
         answer = Response(msgspec.json.encode(explanation), content_type=_JSON)
