@@ -6,6 +6,7 @@ import secrets
 import time
 
 from sqlalchemy import create_engine, select
+from sqlalchemy.pool import NullPool
 
 from koschey import settings as settings_module
 from koschey.domain.credentials import make_token, token_digest
@@ -65,6 +66,7 @@ def add_token(
 
 def database_of(koschey: Running) -> Database:
     """The database of running processes, past them."""
-    engine = create_engine(settings_module.load(dict(koschey.environment)).resolved_database_url)
+    url = settings_module.load(dict(koschey.environment)).resolved_database_url
+    engine = create_engine(url, poolclass=NullPool)  # nobody closes it
     tune(engine)
     return Database(engine)

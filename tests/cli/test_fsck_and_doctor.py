@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 
 from tests.cli.conftest import CommandLine
 from tests.fake_upstream import FakeUpstream
@@ -21,7 +22,7 @@ def test_fsck_says_that_all_is_well_or_what_is_not_and_exits_by_it(koschey: Comm
     assert (said.status, said.output) == (0, "all is well\n")
     assert "blobs: looked at 0, found 0" in said.problem
 
-    with sqlite3.connect(koschey.folder / "koschey.sqlite") as database:
+    with closing(sqlite3.connect(koschey.folder / "koschey.sqlite")) as database, database:
         database.execute("UPDATE event SET serial = 4711")
     said = koschey("fsck", "--quick")
     assert said.status == 1
@@ -70,7 +71,7 @@ def test_doctor_changes_nothing_and_says_what_to_do(
     assert "fail  upstream upstream: " in said.output and "koschey upstream test upstream" in said.output
     assert koschey("doctor", "--offline").status == 0
 
-    with sqlite3.connect(koschey.folder / "koschey.sqlite") as database:
+    with closing(sqlite3.connect(koschey.folder / "koschey.sqlite")) as database, database:
         database.execute("UPDATE alembic_version SET version_num = '0001'")
     lines = _lines(koschey)
     assert lines["schema"]["level"] == "fail" and "koschey db upgrade" in lines["schema"]["advice"]

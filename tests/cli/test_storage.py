@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 
 import click
 import pytest
@@ -30,7 +31,7 @@ def test_what_is_stored_is_told_and_given_up_after_a_look_ahead(
             lambda: koschey.stored("SELECT 1 FROM file WHERE stored_at IS NOT NULL AND due_at IS NULL"), 60
         )
         running.eventually(lambda: koschey.stored("SELECT 1 FROM download"), 60)
-        with sqlite3.connect(koschey.folder / "koschey.sqlite", timeout=30) as database:
+        with closing(sqlite3.connect(koschey.folder / "koschey.sqlite", timeout=30)) as database, database:
             database.execute("UPDATE file SET stored_at = stored_at - 90 * 86400 * 1000000")
             database.execute("DELETE FROM download")
         report = koschey.listed("storage")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -28,13 +30,15 @@ OLDEST_FIRST = Keyset("oldest", ROWS.c.since, ROWS.c.id)
 NEWEST_FIRST = Keyset("newest", ROWS.c.since, ROWS.c.id, descending=True)
 
 
-def filled(times: list[int]) -> Session:
+@contextmanager
+def filled(times: list[int]) -> Iterator[Session]:
     engine = create_engine("sqlite://")
     ROWS.metadata.create_all(engine)
-    session = Session(engine)
-    if times:
-        session.execute(insert(ROWS), [{"since": time, "name": f"n{time}"} for time in times])
-    return session
+    with Session(engine) as session:
+        if times:
+            session.execute(insert(ROWS), [{"since": time, "name": f"n{time}"} for time in times])
+        yield session
+    engine.dispose()
 
 
 def ids(page: Page[Any]) -> list[int]:
