@@ -49,6 +49,15 @@ class GuardedHTTPConnection(HTTPConnection):
         sys.audit("http.client.connect", self, self.host, self.port)
         return sock
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether it can take a request: open, and without a byte that belongs to no answer.
+
+        What TLS has deciphered already is not seen by who waits for the socket.
+        """
+        pending = getattr(self.sock, "pending", None)
+        return super().is_connected and not (pending is not None and pending())
+
     def request(self, *args: Any, **kwargs: Any) -> None:
         exchange = current_exchange()
         exchange.reused = getattr(self.sock, "exchange", exchange) is not exchange

@@ -113,8 +113,7 @@ class OutgoingSession:
             UpstreamRefused: scheme, address, redirect or a plug-in forbid it.
             UpstreamInvalid: the answer is not HTTP.
         """
-        if endpoint.paused is not None:
-            raise UpstreamUnavailable(endpoint.name, f"it is paused: {endpoint.paused}")
+        _not_paused(endpoint)
         exchange = Exchange(
             deadline,
             connect_timeout=self._connect_timeout,
@@ -154,8 +153,9 @@ class OutgoingSession:
 
         Raises:
             UpstreamRefused: scheme, address or a plug-in forbid it.
-            UpstreamUnavailable: the upstream asked to be left alone for longer.
+            UpstreamUnavailable: the upstream asked to be left alone for longer, or a person paused it.
         """
+        _not_paused(endpoint)
         exchange = Exchange(
             deadline, connect_timeout=self._connect_timeout, read_timeout=self._read_timeout, rest=rest
         )
@@ -321,6 +321,11 @@ def _adapted(
 def _titled(headers: Mapping[str, str]) -> dict[str, str]:
     """Names in one spelling, so that merging and dropping them needs no case-insensitive mapping."""
     return {name.title(): value for name, value in headers.items()}
+
+
+def _not_paused(endpoint: Endpoint) -> None:
+    if endpoint.paused is not None:
+        raise UpstreamUnavailable(endpoint.name, f"it is paused: {endpoint.paused}")
 
 
 def _target(endpoint: Endpoint, url: str) -> Target:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ssl
+import sys
+import threading
 import time
+import types
 
 import pytest
 import trustme
 
 from koschey.errors import UpstreamRefused, UpstreamTimeout, UpstreamUnavailable
+from koschey.hookspecs import Route, hookimpl
+from koschey.plugins import load_plugins
 from koschey.upstream.manners import Tally
 from koschey.upstream.urls import parsed
 from tests.upstream.conftest import endpoint
@@ -26,6 +32,15 @@ def whole(session, server, *, size=11, deadline=5.0, url=None, **settings):
         tally=tally,
     )
     return outcome, tally.requests
+
+
+def certified(folder):
+    """A server's context, and the settings of an endpoint that trusts it."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    return context, {"ca_file": str(folder / "ca.pem")}
 
 
 def test_files_come_one_after_the_other_on_one_connection(serve, session):
@@ -50,6 +65,9 @@ def test_files_come_one_after_the_other_on_one_connection(serve, session):
         answer(BODY[:-1]),
         b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\nsmall wheel and what nobody asked for",
         b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\ncontent-length: 12\r\n\r\nsmall wheel",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\ncontent-length: +12\r\n\r\nsmall wheel",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\nx: y\ntransfer-encoding: chunked\r\n\r\nsmall wheel",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\nsmall wheel",
         b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\nsmall wheel",
         b"HTTP/1.1 200 OK\r\nx: y\r\n content-length: 11\r\n\r\nsmall wheel",
         b"HTTP/1.1 200 OK\r\n\r\nsmall wheel",
@@ -60,7 +78,8 @@ def test_files_come_one_after_the_other_on_one_connection(serve, session):
         b"x" * 100_000,
     ],
     ids=["redirect", "chunked", "disguised", "gzip", "longer", "shorter", "trailing", "two-lengths",
-         "negative", "folded", "no-length", "old", "part", "500", "no-http", "no-end"],
+         "no-number", "bare-line-feed", "continue", "negative", "folded", "no-length",
+         "old", "part", "500", "no-http", "no-end"],
 )  # fmt: skip
 def test_everything_else_is_left_to_the_session(serve, session, said):
     server = serve(lambda request: iter([said]))
@@ -97,6 +116,66 @@ def test_a_kept_connection_that_was_closed_is_no_failure(serve, session):
     server.drop_connections()
     assert whole(session, server)[0] == BODY
     assert server.connections == 2
+
+
+GONE_TOO = answer(status="404 Not Found")
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_bytes_behind_a_body_are_not_the_next_answer(serve, session, tmp_path, tls):
+    sending, sent = threading.Event(), threading.Event()
+
+    def more_than_asked():
+        yield b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n"
+        sending.wait(5)  # so that the body does not come with its head
+        yield BODY + GONE_TOO
+        sent.set()
+
+    context, settings = None, {}
+    if tls:
+        context, settings = certified(tmp_path)
+    server = serve(lambda r: more_than_asked() if r.connection == 1 else answer(BODY), tls=context)
+    threading.Timer(0.2, sending.set).start()
+    assert whole(session, server, **settings)[0] == BODY
+    assert sent.wait(5)
+    assert whole(session, server, **settings)[0] == BODY
+    assert server.connections == 2
+
+
+def test_nothing_is_asked_of_a_paused_upstream(serve, session):
+    server = serve(lambda request: answer(BODY))
+    with pytest.raises(UpstreamUnavailable, match="paused: repairs"):
+        whole(session, server, paused="repairs")
+    assert server.connections == 0
+
+
+def test_a_plug_in_is_asked_before_each_file(serve, make_session, monkeypatch):
+    asked = []
+
+    @hookimpl
+    def koschey_outgoing_request(url):
+        asked.append(url)
+        return Route(headers={"X-Acme": "1"}) if len(asked) > 1 else None
+
+    module = types.ModuleType("acme_plugin")
+    module.koschey_outgoing_request = koschey_outgoing_request
+    monkeypatch.setitem(sys.modules, "acme_plugin", module)
+    server = serve(lambda request: answer(BODY))
+    session = make_session(hooks=load_plugins(["acme_plugin"]))
+    assert whole(session, server) == (BODY, 1)
+    assert whole(session, server) == (None, 0)
+    assert asked == [f"{server.url}packages/a.whl"] * 2
+
+
+def test_what_is_kept_open_is_bounded_however_many_hosts_a_page_names(serve, session):
+    own = serve(lambda request: answer(BODY))
+    others = [serve(lambda request: answer(BODY), host=f"127.0.0.{n}") for n in range(2, 40)]
+    for other in others:
+        assert whole(session, own, url=f"{other.url}a.whl", internal=True)[0] == BODY
+    for other in reversed(others):
+        whole(session, own, url=f"{other.url}a.whl", internal=True)
+    assert {other.connections for other in others[-8:]} == {1}
+    assert {other.connections for other in others[:4]} == {2}
 
 
 def test_the_deadline_is_for_all_of_it(serve, session):
@@ -139,15 +218,10 @@ def test_through_a_proxy_it_is_the_sessions(serve, session):
 
 
 def test_certificates_are_checked(serve, session, tmp_path):
-    import ssl
-
-    authority = trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
+    context, settings = certified(tmp_path)
     server = serve(lambda request: answer(BODY), tls=context)
     assert whole(session, server) == (None, 0)
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    assert whole(session, server, ca_file=str(tmp_path / "ca.pem")) == (BODY, 1)
+    assert whole(session, server, **settings) == (BODY, 1)
 
 
 @pytest.mark.parametrize(

@@ -134,3 +134,13 @@ def test_a_proxy_may_itself_be_reached_by_tls(serve, serve_tls, session, authori
         if tls_inside:  # otherwise the proxy itself waits for the whole answer
             with pytest.raises(UpstreamTimeout):
                 get(session, upstream, upstream.url + "slow", deadline=0.5)
+
+
+def test_what_is_deciphered_already_is_not_the_next_answer(serve_tls, session, ca_file):
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (8192 - 41)
+    body = bytes(8192 - 41)  # head and body are what a response reads in one go
+    assert len(head + body) == 8192
+    server = serve_tls(lambda request: head + body + answer(b"poisoned"))  # and all of it is one TLS record
+    upstream = endpoint(server, ca_file=ca_file)
+    assert [get(session, upstream) == body for _ in range(2)] == [True, True]
+    assert server.connections == 2
