@@ -10,9 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from koschey.domain.page import Microseconds
 from koschey.domain.quarantine import Rule
+from koschey.services.eviction import BYTES as EVICTED_BYTES
+from koschey.services.eviction import FILES as EVICTED
+from koschey.services.orphans import BLOBS
+from koschey.services.orphans import BYTES as BLOB_BYTES
+from koschey.services.storage_report import counters
+from koschey.services.tallies import Tallies, Tally
 from koschey.stores.database import Database, now
 
 #: Counts go so far; more than this is as alarming.
@@ -57,6 +64,22 @@ class SyncNumbers:
 
 
 @dataclass(frozen=True)
+class StorageNumbers:
+    """What is stored, as it was counted last; sizes in bytes."""
+
+    tallies: tuple[Tally, ...]
+    """Empty before the first count."""
+    age: float
+    """Seconds since the oldest of the tallies was counted, 0 where there is none."""
+    blobs: int
+    """In the store, as the last whole sweep found them."""
+    blob_bytes: int
+    evicted_files: int
+    """Ever given up."""
+    evicted_bytes: int
+
+
+@dataclass(frozen=True)
 class Numbers:
     """All indexes by name, upstreams that were synced, and the files that are to be stored and checked."""
 
@@ -67,14 +90,16 @@ class Numbers:
     """How overdue the oldest of them is, in seconds."""
     failing: int
     """Files whose storing or checking was begun in vain, at most ``COUNTED``."""
-    syncs: tuple[SyncNumbers, ...] = ()
+    syncs: tuple[SyncNumbers, ...]
+    storage: StorageNumbers
 
 
 class Metrics:
     """Asks for the numbers."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, tallies: Tallies) -> None:
         self._database = database
+        self._tallies = tallies
 
     def numbers(self) -> Numbers:
         """The numbers of this moment."""
@@ -88,7 +113,20 @@ class Metrics:
                 checks_lag=_age(checks.oldest, at),
                 failing=checks.failing,
                 syncs=tuple(_sync(row, at) for row in session.execute(_SYNCS, given)),
+                storage=self._storage(session, at),
             )
+
+    def _storage(self, session: Session, at: Microseconds) -> StorageNumbers:
+        """Sums of some rows for each twenty thousand files: nothing is counted for it."""
+        known = counters(session)
+        return StorageNumbers(
+            tallies=tuple(self._tallies.tallies()),
+            age=_age(self._tallies.counted_at(), at),
+            blobs=known.get(BLOBS, 0),
+            blob_bytes=known.get(BLOB_BYTES, 0),
+            evicted_files=known.get(EVICTED, 0),
+            evicted_bytes=known.get(EVICTED_BYTES, 0),
+        )
 
 
 def _sync(row: Any, at: Microseconds) -> SyncNumbers:

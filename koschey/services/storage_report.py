@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from koschey.domain.explanation import iso
 from koschey.services.eviction import BYTES as EVICTED_BYTES
@@ -65,7 +66,7 @@ class StorageReport:
     def report(self) -> Report:
         """The numbers of this moment; nothing is counted for it but orphans, up to a bound."""
         with self._database.reading() as session:
-            known: dict[str, int] = {row.name: row.value for row in session.execute(_COUNTERS)}
+            known = counters(session)
             orphans = session.scalar(_ORPHANS, {"bound": COUNTED}) or 0
         sizes = [path.stat().st_size for path in self._store.spool_dir.iterdir() if path.is_file()]
         return Report(
@@ -79,6 +80,11 @@ class StorageReport:
             spool_files=len(sizes),
             spool_bytes=sum(sizes),
         )
+
+
+def counters(session: Session) -> dict[str, int]:
+    """What sweeps and evictions left on record, by the counter's name."""
+    return {row.name: row.value for row in session.execute(_COUNTERS)}
 
 
 _COUNTERS = text(

@@ -246,7 +246,7 @@ class Koschey:
     def metrics(self) -> Metrics:
         from koschey.services.metrics import Metrics
 
-        return Metrics(self.database)
+        return Metrics(self.database, self.tallies)
 
     @cached_property
     def keeping(self) -> Keeping:

@@ -16,7 +16,7 @@ from koschey.web.current import koschey
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-    from koschey.services.metrics import Numbers
+    from koschey.services.metrics import Numbers, StorageNumbers
 
 bp = Blueprint("metrics", __name__)
 
@@ -43,6 +43,21 @@ _PER_UPSTREAM = {
     "koschey_sync_serials_behind": ("serials_behind", "Serials from the first project that is due on."),
     "koschey_sync_behind_seconds": ("seconds_behind", "Since the last sync that left nothing undone."),
     "koschey_sync_alarm": ("alarm", "1 when a person should look at the upstream."),
+}
+
+#: Of what is stored, by source, kind and state: the attribute of a Tally.
+_PER_TALLY = {
+    "koschey_storage_files": ("files", "Files that are stored."),
+    "koschey_storage_bytes": ("bytes", "Bytes of files that are stored."),
+}
+
+#: The same of the whole, in StorageNumbers.
+_STORAGE = {
+    "koschey_storage_counted_seconds": ("age", "Since the oldest of these numbers was counted."),
+    "koschey_storage_blobs": ("blobs", "Blobs in the store, as the last whole sweep found them."),
+    "koschey_storage_blob_bytes": ("blob_bytes", "Their bytes."),
+    "koschey_storage_evicted_files_total": ("evicted_files", "Files that were given up."),
+    "koschey_storage_evicted_bytes_total": ("evicted_bytes", "Their bytes."),
 }
 
 
@@ -89,3 +104,18 @@ def _families(numbers: Numbers) -> Iterator[Metric]:
         for sync in numbers.syncs:
             of_upstreams.add_metric([sync.name], float(getattr(sync, attribute)))
         yield of_upstreams
+    yield from _of_storage(numbers.storage)
+
+
+def _of_storage(storage: StorageNumbers) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    for name, (attribute, help_text) in _PER_TALLY.items():
+        family = GaugeMetricFamily(name, help_text, labels=["source", "kind", "state"])
+        for tally in storage.tallies:
+            if tally.state != "listed":
+                family.add_metric([tally.source, tally.kind, tally.state], getattr(tally, attribute))
+        yield family
+    for name, (attribute, help_text) in _STORAGE.items():
+        kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+        yield kind(name, help_text, value=getattr(storage, attribute))

@@ -78,6 +78,30 @@ def test_an_empty_queue_is_all_zeros(deploy: Deploy) -> None:
     assert (numbers.checks_due, numbers.checks_lag) == (0, 0)
 
 
+@on_both
+def test_what_is_stored_is_told_as_it_was_counted_last(deploy: Deploy, upstream: FakeUpstream) -> None:
+    here = deploy(quarantine_days=0)
+    file = upstream.project("sample").release("1.0", sdist=True)
+    here.look("sample")
+    here.execute("UPDATE file SET stored_at = 1, due_at = NULL WHERE filename = :name", name=file.filename)
+    here.execute(
+        "INSERT INTO counter (name, value) VALUES ('blobs', 7), ('blobs:bytes', 70), ('evicted', 3), "
+        "('evicted:bytes', 30)"
+    )
+    assert here.koschey.metrics.numbers().storage.tallies == ()
+    here.koschey.tallies.count()
+    at = now()
+
+    storage = here.koschey.metrics.numbers().storage
+
+    [tally] = [tally for tally in storage.tallies if tally.state == "stored"]
+    assert (tally.source, tally.kind, tally.files, tally.bytes) == ("upstream", "wheel", 1, len(file.content))
+    assert {(t.kind, t.state) for t in storage.tallies} == {("wheel", "stored"), ("sdist", "listed")}
+    assert (storage.blobs, storage.blob_bytes) == (7, 70)
+    assert (storage.evicted_files, storage.evicted_bytes) == (3, 30)
+    assert 0 <= storage.age <= 60 + (now() - at) / SECOND
+
+
 def test_all_processes_say_the_same(deploy: Deploy, upstream: FakeUpstream) -> None:
     one, other = deploy(), deploy()
     upstream.project("sample").release("1.0")
