@@ -47,7 +47,7 @@ class RootListing:
 
 class _Entry(msgspec.Struct, gc=False):
     name: str
-    serial: int | str | None = msgspec.field(name="_last-serial", default=None)
+    serial: Any = msgspec.field(name="_last-serial", default=None)
 
 
 class _Meta(msgspec.Struct):

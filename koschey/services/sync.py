@@ -22,6 +22,7 @@ from koschey.services.sync_schedule import DEAD
 from koschey.services.sync_store import NEW_RUN, SyncStore
 from koschey.stores.database import Database, now
 from koschey.stores.locks import Locks
+from koschey.upstream.manners import LONGEST_PAUSE
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -181,7 +182,7 @@ class Sync:
             outcome = "continues" if stop.outcome == "stopped" else stop.outcome
             ended = {"outcome": outcome, "problem": stop.problem}
             if stop.retry_after is not None:
-                ended["paused_until"] = now() + round(stop.retry_after * 1e6)
+                ended["paused_until"] = now() + round(min(stop.retry_after, LONGEST_PAUSE) * 1e6)
         except UpstreamError as error:
             ended = {"outcome": "failed", "problem": error.problem}
             raise

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,7 @@ from koschey.failpoints import failpoint
 from koschey.services.configuration import SourceConfig
 from koschey.services.downloads import Downloads
 from koschey.services.sync_crew import Crew
-from koschey.services.sync_pages import PATIENCE, PERMITTED, Share, Stopped
+from koschey.services.sync_pages import PATIENCE, PERMITTED, Outage, Share, Stopped
 from koschey.services.sync_store import (
     AT_ONCE,
     Counted,
@@ -121,13 +122,22 @@ class StoredBySync:
     def run(
         self, source: SourceConfig, share: Share, connections: int, stopping: Callable[[], str | None]
     ) -> None:
-        """Store every file that is due and in this share, once. Raises: as ``sync_pages.Pages.run``."""
+        """Store every file that is due and in this share, once; those that failed before last.
+
+        Raises: as ``sync_pages.Pages.run``.
+        """
         run = _Run(self, source, stopping)
         after = 0
+        again: list[DueFile] = []
         with ThreadPoolExecutor(connections, thread_name_prefix=f"sync-{source.name}") as pool:
             while chunk := self._store.files(source.id, after, AT_ONCE):
                 after = chunk[-1].id
-                run.through([file for file in chunk if share.has(file.id)], pool, connections)
+                mine = [file for file in chunk if share.has(file.id)]
+                again += (file for file in mine if file.attempts)
+                run.through([file for file in mine if not file.attempts], pool, connections)
+            again.sort(key=lambda file: file.attempts)
+            with suppress(Outage):  # as of ``sync_pages``
+                run.through(again, pool, connections)
 
 
 @dataclass(frozen=True)
@@ -188,7 +198,7 @@ class _Run:
             raise Stopped("paused", problem.problem, problem.retry_after)
         self._in_a_row += 1
         if self._in_a_row >= _OUTAGE:
-            raise Stopped("failed", f"{_OUTAGE} files in a row could not be had, the last: {problem.problem}")
+            raise Outage(f"{_OUTAGE} files in a row could not be had, the last: {problem.problem}")
 
     def _fetch(self, turn: tuple[DueFile, Permit]) -> _Fetched:
         file, permit = turn

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -80,6 +81,13 @@ class Stopped(Exception):
         super().__init__(problem)
 
 
+class Outage(Stopped):
+    """The upstream answers nothing."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__("failed", problem)
+
+
 @dataclass(frozen=True)
 class _Answer:
     """What came of asking for a page: an answer or a problem."""
@@ -118,7 +126,7 @@ class Pages:
         connections: int,
         stopping: Callable[[], str | None],
     ) -> bool:
-        """Look at every project that is due and in this share, once.
+        """Look at every project that is due and in this share, once; at those that failed before last.
 
         Args:
             names: of lists and seeds, with what is asked of each.
@@ -132,12 +140,18 @@ class Pages:
         """
         run = _Run(self, source, names, stopping)
         after = ""
+        again: list[Due] = []
         with ThreadPoolExecutor(connections, thread_name_prefix=f"sync-{source.name}") as pool:
             while chunk := self._store.due(source.id, after, _CHUNK):
                 after = chunk[-1].name
                 mine = [due for due in chunk if share.has(due.name)]
-                mine.sort(key=lambda due: due.looked_at or 0)
-                run.through(mine, pool, connections)
+                again += (due for due in mine if due.attempts)
+                first = [due for due in mine if not due.attempts]
+                first.sort(key=lambda due: due.looked_at or 0)
+                run.through(first, pool, connections)
+            again.sort(key=lambda due: (due.attempts, due.looked_at or 0))
+            with suppress(Outage):  # those may well fail again: that ends no more than this pass
+                run.through(again, pool, connections)
         return run.work_came
 
 
@@ -201,7 +215,7 @@ class _Run:
             raise Stopped("paused", problem.problem, asked)
         self._in_a_row += 1
         if self._in_a_row >= _OUTAGE:
-            raise Stopped("failed", f"{_OUTAGE} pages in a row could not be had, the last: {problem.problem}")
+            raise Outage(f"{_OUTAGE} pages in a row could not be had, the last: {problem.problem}")
 
     def _ask(self, turn: tuple[Due, Permit]) -> _Answer:
         due, permit = turn

@@ -191,22 +191,17 @@ class UpstreamClient:
         headers = {"Accept": ACCEPT_PAGE}
         if etag:
             headers["If-None-Match"] = etag
-        counted = Tally()
         with self._session.open(
-            endpoint, endpoint.url, headers=headers, deadline=deadline, tally=counted
+            endpoint, endpoint.url, headers=headers, deadline=deadline, tally=tally
         ) as answer:
             if answer.status == 304 and etag:
-                outcome: RootOutcome = RootUnchanged()
-            else:
-                _expect_ok(endpoint, answer)
-                try:
-                    listing = self._root_parsed(endpoint, answer, ends)
-                except PageInvalid as error:
-                    raise UpstreamInvalid(endpoint.name, f"its root list is not usable: {error}") from error
-                outcome = RootFetched(listing, answer.headers.get("ETag"), answer.received)
-        if tally is not None:
-            tally.add(counted.requests, counted.bytes, unchanged=isinstance(outcome, RootUnchanged))
-        return outcome
+                return RootUnchanged()
+            _expect_ok(endpoint, answer)
+            try:
+                listing = self._root_parsed(endpoint, answer, ends)
+            except PageInvalid as error:
+                raise UpstreamInvalid(endpoint.name, f"its root list is not usable: {error}") from error
+            return RootFetched(listing, answer.headers.get("ETag"), answer.received)
 
     def document(
         self, endpoint: Endpoint, url: str, *, name: str, accept: str, sha256: str | None, deadline: float

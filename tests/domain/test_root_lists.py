@@ -30,6 +30,12 @@ def test_names_are_normalised_and_serials_may_be_text_or_nonsense() -> None:
     assert not found.has_serials
 
 
+@pytest.mark.parametrize("serial", [1.5, True, [1], {"a": 1}, "x", 2**63, 10**40])
+def test_a_serial_of_any_kind_costs_no_other_project(serial: Any) -> None:
+    found = listing([{"name": "odd", "_last-serial": serial}, {"name": "foo", "_last-serial": 3}])
+    assert (found.serials, found.refused) == ({"odd": None, "foo": 3}, 0)
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"[]", b"<html>", b'{"meta":{}}', b'{"meta":{"api-version":"2.0"},"projects":[]}', b"[" * 100_000],

@@ -11,6 +11,8 @@ from koschey.domain.filters import Mode
 from koschey.errors import Conflict, RequestInvalid, UpstreamError
 from koschey.services.keeping import KeepSpec, SeedFile
 from koschey.services.sync import Options
+from koschey.stores.database import now
+from koschey.upstream.manners import LONGEST_PAUSE
 from tests.fake_upstream import FakeUpstream
 from tests.service_layer.conftest import Deploy, Deployment, on_both
 
@@ -355,3 +357,62 @@ def test_names_of_the_company_are_never_asked_for(full: Deployment, upstream: Fa
     assert summary["outcome"] == "ok"
     assert upstream.count("two") == 0
     assert names(full) == {"one", "three"}
+
+
+def test_many_projects_that_fail_for_ever_hold_up_no_other(here: Deployment, upstream: FakeUpstream) -> None:
+    for number in range(60):
+        upstream.project(f"p{number:02}").release("1.0")
+    keep(here, mode=Mode.FULL)
+    for number in range(30):
+        upstream.fail(f"p{number:02}", status=500)
+    for _ in range(3):
+        summary = sync(here)
+    assert names(here) == {f"p{number:02}" for number in range(30, 60)}
+    assert here.rows("SELECT 1 FROM file WHERE stored_at IS NULL") == []
+    assert (summary["outcome"], len(here.rows("SELECT 1 FROM sync_due"))) == ("partial", 30)
+
+    upstream.projects["p45"].release("2.0")
+    sync(here)
+    assert here.file("p45-2.0-py3-none-any.whl")["stored_at"]
+
+    upstream.heal("p07")
+    for _ in range(3):
+        sync(here)
+    assert "p07" in names(here)
+
+
+def test_many_files_that_fail_for_ever_hold_up_no_other(here: Deployment, upstream: FakeUpstream) -> None:
+    bad = [upstream.project("bad").release(f"{number}.0") for number in range(45)]
+    keep(here, mode=Mode.FULL)
+    for file in bad:
+        upstream.fail(file.filename, status=500)
+    sync(here)
+    good = upstream.project("good").release("1.0")
+
+    for _ in range(2):
+        summary = sync(here)
+
+    assert here.file(good.filename)["stored_at"]
+    assert summary["outcome"] == "partial"
+
+
+@pytest.mark.parametrize("peace", ["99999999999", "Wed, 21 Oct 2099 07:28:00 GMT"])
+def test_no_word_of_an_upstream_ends_its_syncs_for_years(
+    full: Deployment, upstream: FakeUpstream, peace: str
+) -> None:
+    upstream.fail("one", status=429, retry_after=peace, times=1)
+    summary = sync(full)
+    assert summary["outcome"] == "paused"
+    assert summary["paused_until"] - now() <= LONGEST_PAUSE * 1e6
+
+
+def test_a_root_list_that_cannot_be_used_is_counted(full: Deployment, upstream: FakeUpstream) -> None:
+    upstream.fail("/", status=500)
+    with pytest.raises(UpstreamError):
+        sync(full)
+    upstream.fail("/", body=b"{" + b" " * 5_000)
+    with pytest.raises(UpstreamError):
+        sync(full)
+    [status] = full.koschey.sync.status("upstream")
+    assert status["total"]["requests"] == len(upstream.requests) == 2
+    assert status["total"]["bytes"] >= 5_000
