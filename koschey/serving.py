@@ -166,6 +166,7 @@ class _Preparation:
     def __enter__(self) -> _Preparation:
         self._answer, answer = os.pipe()
         order, self._order = os.pipe()
+        self._open = [self._answer, self._order]
         self._pid = os.fork()
         if self._pid == 0:
             os.close(self._answer)
@@ -177,8 +178,7 @@ class _Preparation:
 
     def __exit__(self, *_: object) -> None:
         """Dismiss the child if it still waits: without an order it ends."""
-        for descriptor in (self._answer, self._order):
-            os.close(descriptor)
+        self._close()
         if self._pid:
             os.waitpid(self._pid, 0)
 
@@ -196,7 +196,12 @@ class _Preparation:
         """The child's exit status, once it has ended."""
         _, status = os.waitpid(self._pid, 0)
         self._pid = 0
+        self._close()  # or the workers would inherit them
         return os.waitstatus_to_exitcode(status)
+
+    def _close(self) -> None:
+        while self._open:
+            os.close(self._open.pop())
 
 
 def _status_of(command_line: CommandLine, request: Request) -> int:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 TOKEN_PREFIX = "koschey_"  # noqa: S105 - what secret scanners look for
 TOKEN_USER = "__token__"  # noqa: S105 - the user name that says that the password is a token
 #: Whatever looks like one of our tokens, whole or cut, or like a link that sets up the first admin.
-_SECRETS = re.compile(r"(koschey_)[0-9A-Za-z]{8,}|(/setup/)[0-9A-Za-z-]{8,}")
+_SECRETS = re.compile(r"(koschey_)[0-9A-Za-z]{8,}|(/setup/|/account/password/)[0-9A-Za-z-]{8,}")
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 #: 256 bits, and 32 of a checksum, in that many digits of base 62.
 _SECRET_DIGITS, _CHECK_DIGITS = 43, 6
@@ -85,7 +85,7 @@ def token_digest(token: str) -> str:
 
 def without_secrets(text: str) -> str:
     """A text with everything masked that looks like one of our own secrets."""
-    if TOKEN_PREFIX not in text and "/setup/" not in text:
+    if not any(sign in text for sign in (TOKEN_PREFIX, "/setup/", "/account/password/")):
         return text
     return _SECRETS.sub(lambda found: f"{found[1] or found[2]}***", text)
 

@@ -131,6 +131,19 @@ class Access:
         """The user with that name and password; a token is none. Raises: as ``authenticate``."""
         return self._by_password(self._roster.page(), Basic(username, password), request).actor
 
+    def proved(self, name: str, request: SignInRequest) -> Actor:
+        """The user of that name, who has just used a link of theirs: no stranger's failures stand in the way.
+
+        Raises:
+            Unauthenticated: gone or disabled meanwhile.
+        """
+        page = self._roster.page()
+        user = self._roster.user(page, name)
+        if user is None or user.disabled:
+            raise Unauthenticated(presented=True)
+        self._attempts.succeeded(user.name, request.client)
+        return self._roster.actor(page, user)
+
     def confirm(self, actor: Actor, password: str, request: SignInRequest) -> None:
         """Return if that is the password that the actor's user has here; neither a token nor a plug-in's is.
 

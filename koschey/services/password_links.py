@@ -26,12 +26,15 @@ class PasswordLinks:
         """The path of a link by which a user chooses a password: good once, for a day.
 
         Raises:
-            NotFound: no such user. Conflict: the user is disabled.
+            NotFound: no such user. Conflict: the user is disabled, or signs in by a plug-in.
         """
         with self._database.transaction() as tx:
             user = user_row(tx.session, name)
             if user.disabled:
                 raise Conflict(f"user {user.name} is disabled; enable the account first")
+            if user.origin is not None and user.password_hash is None:
+                how = f"user {user.name} signs in by {user.origin}"
+                raise Conflict(f"{how}, which a password here would end for good")
             tx.record("user.password-link", actor=actor, subject=user.name)
             expires = now() // 1_000_000 + password_link.SECONDS
             return f"/account/password/{password_link.make(self._key, user.id, user.epoch, expires)}"

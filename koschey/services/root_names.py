@@ -23,7 +23,7 @@ from koschey.services.known import (
 from koschey.stores.models import File, Hold, ProjectState
 
 #: Rows that the database hands over at a time: a list of 700,000 names never is in memory as rows.
-_AT_ONCE = 2_000
+_ROWS_AT_ONCE = 2_000
 
 
 class Name(NamedTuple):
@@ -50,7 +50,7 @@ def listed(
         order = ' COLLATE "C"' if connection.dialect.name == "postgresql" else ""
         statement = text(f"{_ROWS} ORDER BY p.name{order}")
         rows: Iterable[Any] = connection.execute(
-            statement.bindparams(_SOURCES), given, execution_options={"yield_per": _AT_ONCE}
+            statement.bindparams(_SOURCES), given, execution_options={"yield_per": _ROWS_AT_ONCE}
         )
         yield from _owned(connection, index, rows, at)
         return

@@ -97,9 +97,7 @@ def _upstream(index: IndexConfig, look: NameLook, freshness: Freshness) -> Stand
         if known is None:
             ask.append(source)
             continue
-        if source.paused:  # what it said stands, however old
-            if known.state == ProjectState.ABSENT:
-                continue
+        if source.paused and known.state != ProjectState.ABSENT:  # what it has stands, however old
             return _with_owner(known, ask, behind, look)
         age = (at - (known.looked_at or 0)) / 1e6
         if known.state == ProjectState.ABSENT:
@@ -122,11 +120,10 @@ def _with_owner(
 ) -> Standing:
     """An earlier source whose remembered 404 ran out is asked behind the answer, a new one before it.
 
-    A paused one that was never asked cannot be: where nobody is known to have the name it stays, and refuses.
+    A paused one refuses, so it is not asked again; a new one is: nobody may win a name because it is paused.
     """
-    ask = [s for s in ask if not s.paused]
     first = [s for s in ask if s.id == owner.source_id or s.id not in look.projects]
-    later = [s for s in ask if s not in first]
+    later = [s for s in ask if s not in first and not s.paused]
     return Standing((owner,), tuple(first), (*later, *behind))
 
 

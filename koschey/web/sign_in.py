@@ -75,12 +75,12 @@ def make_admin(link: str) -> Response:
     try:
         if password != request.form.get("again", password):
             raise RequestInvalid("the two passwords are not the same")
-        koschey().setup.redeem(link, username, password)
+        name = koschey().setup.redeem(link, username, password)
     except (RequestInvalid, Conflict) as error:
         answer = html_page("setup.html", problem=str(error), username=username)
         answer.status_code = HTTPStatus.BAD_REQUEST
         return answer
-    sessions.begin(koschey().access.log_in(username, password, sign_in_request()))
+    sessions.begin(koschey().access.proved(name, sign_in_request()))
     return _onward(f"{request.script_root}/admin/")  # where the list of what is to be done first stands
 
 
@@ -104,7 +104,7 @@ def password_chosen(link: str) -> Response:
     except RequestInvalid as error:
         status = HTTPStatus.UNPROCESSABLE_ENTITY
         return html_page("choose_password.html", problem=str(error), username=username, status=status)
-    sessions.begin(koschey().access.log_in(username, password, sign_in_request()))
+    sessions.begin(koschey().access.proved(username, sign_in_request()))
     return _onward("")
 
 

@@ -14,6 +14,7 @@ from koschey.cli.serve import _known_link
 from koschey.domain.credentials import is_token, make_token, without_secrets
 from koschey.domain.permissions import Role, Scope
 from koschey.errors import Conflict, NotFound, RequestInvalid, TooManyAttempts
+from koschey.services.accounts import add_user
 from koschey.services.attempts import (
     FAMILIAR,
     MOST_FOR_NAME,
@@ -256,7 +257,8 @@ def test_no_secret_is_in_logs_events_errors_or_listings(
     link = house.koschey.setup.link() or ""
     assert "canary" not in "\n".join(said)
     assert secret[:24] not in "\n".join(said) and made.secret[:24] not in "\n".join(said)
-    assert without_secrets(f"GET /setup/{'9' * 10}-{'a' * 64}") == "GET /setup/***"
+    for path in ("/setup/", "/account/password/"):
+        assert without_secrets(f"GET {path}{'9' * 10}-{'a' * 64}") == f"GET {path}***"
     assert link == ""  # there is an admin
 
 
@@ -554,6 +556,88 @@ def test_of_two_that_use_the_link_at_once_one_is_the_admin(
     with pytest.raises(Conflict):
         house.koschey.setup.redeem(link, "anna", PASSWORD)
     assert [account.name for account in house.koschey.accounts.list()] == ["otto"]
+
+
+# Links to choose a password
+
+
+def _link(house: House, name: str) -> str:
+    return house.koschey.password_links.make(name, actor="test")
+
+
+@on_both
+def test_a_password_link_works_once_and_ends_what_was_before(house: House) -> None:
+    house.user("anna", Role.READER, PASSWORD)
+    before, browser = house.client(), house.client()
+    house.log_in(before, "anna")
+    link, other = _link(house, "anna"), _link(house, "anna")
+    for wrong in ({"password": "short", "again": "short"}, {"password": PASSWORD, "again": "not that one"}):
+        assert house.form(browser, link, **wrong).status_code == 422
+    assert house.form(browser, link, password="another long one", again="another long one").status_code == 303
+    assert "anna" in browser.get("/login").text and "anna" not in before.get("/login").text
+    assert {browser.get(used).status_code for used in (link, other)} == {404}
+    with pytest.raises(NotFound):
+        house.koschey.password_links.redeem(link.rpartition("/")[2], PASSWORD)
+
+
+def test_of_two_that_use_a_password_link_at_once_one_chooses(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.user("anna", None, PASSWORD)
+    link = _link(house, "anna").rpartition("/")[2]
+    links = house.koschey.password_links
+    checked = type(links).check
+    rivals = ["the quicker one's"]
+
+    def check(self: Any, said: str) -> str:
+        name = checked(self, said)
+        if rivals:
+            links.redeem(link, rivals.pop())
+        return name
+
+    monkeypatch.setattr(type(links), "check", check)
+    with pytest.raises(NotFound):
+        links.redeem(link, "the slower one's")
+    assert house.status("/simple/", basic("anna", "the quicker one's")) == 200
+
+
+def test_a_password_link_ends_and_cannot_be_made_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.user("anna", None, PASSWORD)
+    house.user("otto", None, PASSWORD)
+    link = _link(house, "anna")
+    user, expires, signature = link.rpartition("/")[2].split("-")
+    start = link.rpartition("/")[0]
+    assert house.status(link, {"Accept": "text/html"}) == 200
+    for wrong in (f"{int(user) + 1}-{expires}", f"{user}-{int(expires) + 1}", f"{'9' * 18}-{expires}"):
+        assert house.status(f"{start}/{wrong}-{signature}") == 404
+    house.koschey.accounts.end_sessions("anna", actor="test")
+    assert house.status(link) == 404
+    link = _link(house, "anna")
+    later = time.time_ns() + 86_401 * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: later)
+    assert house.status(link) == 404
+
+
+def test_who_is_locked_out_by_strangers_gets_in_by_a_password_link(house: House) -> None:
+    house.user("anna", None, PASSWORD)
+    attempts = house.koschey.access._attempts
+    for number in range(MOST_FOR_NAME_ANYWHERE):
+        attempts.failed("anna", f"198.51.100.{number % 250}")
+    browser = house.client()
+    assert house.log_in(browser, "anna").status_code == 429
+    answer = house.form(browser, _link(house, "anna"), password="another long one", again="another long one")
+    assert answer.status_code == 303
+    assert house.log_in(house.client(), "anna", "another long one").status_code == 303
+
+
+def test_who_signs_in_by_a_plug_in_or_is_disabled_gets_no_password_link(house: House) -> None:
+    with house.koschey.database.transaction() as tx:
+        add_user(tx, "leo", None, actor="test", origin="ldap")
+    house.user("anna", None, PASSWORD)
+    house.koschey.accounts.set_disabled("anna", True, actor="test")
+    for name, problem in (("leo", "signs in by ldap"), ("anna", "is disabled")):
+        with pytest.raises(Conflict, match=problem):
+            _link(house, name)
 
 
 # Forms, before anybody is known

@@ -120,22 +120,37 @@ def test_nothing_is_asked_of_a_paused_upstream_and_what_is_stored_is_served(
     assert b"".join(here.fetch(kept).follower) == kept.content
     second.project("later").release("1.0")
     here.listed("later")
+    for name in ("fresh", "stale"):
+        with pytest.raises(NotFound):
+            here.page(name)
+        second.project(name).release("1.0")
+    second.project("unasked").release("1.0")
+    here.look("unasked", upstream="second")
+    here.execute(
+        "UPDATE project SET looked_at = 1 WHERE name = 'fresh' "
+        "AND source_id = (SELECT id FROM source WHERE name = 'second')"
+    )
     here.koschey.indexes.pause_upstream("upstream", reason="it was broken into", actor="ann")
-    here.execute("UPDATE project SET looked_at = 1")
+    here.execute("UPDATE project SET looked_at = 1 WHERE name != 'fresh'")
     asked = upstream.count("*")
 
     assert here.listed("kept") == {kept.filename, other.filename}
     assert here.listed("later") == {"later-1.0-py3-none-any.whl"}
     assert here.koschey.files.open(here.find(kept)) is not None
-    with pytest.raises(UpstreamUnavailable, match="paused: it was broken into"):
-        here.page("unknown")
+    assert here.listed("fresh") == {"fresh-1.0-py3-none-any.whl"}, "the first said lately that it has none"
+    learnt = second.count("stale")
+    for name in ("unknown", "stale", "unasked"):
+        with pytest.raises(UpstreamUnavailable, match="paused: it was broken into"):
+            here.page(name)
     with pytest.raises(UpstreamUnavailable, match="paused"):
         list(here.fetch(other).follower)
     here.look("kept")
     with pytest.raises(Conflict, match="paused"):
         here.koschey.sync.start("upstream")
     assert upstream.count("*") == asked
-    assert second.count("unknown") == 0, "the second must not win a name because the first is paused"
+    assert (second.count("unknown"), second.count("stale")) == (0, learnt), (
+        "the second must not win a name because the first is paused"
+    )
 
     with pytest.raises(Conflict, match="paused already"):
         here.koschey.indexes.pause_upstream("upstream", reason="again", actor="ann")
