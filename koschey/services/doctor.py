@@ -86,6 +86,7 @@ class Doctor:
             self._room,
             self._jobs,
             self._lag,
+            self._syncs,
             self._indexes,
         ]
         if ask_upstreams:
@@ -217,6 +218,12 @@ class Doctor:
             yield Line("warn", "sweeps", says, advice)
         else:
             yield Line("ok", "sweeps", "nothing is overdue")
+
+    def _syncs(self) -> Iterator[Line]:
+        for sync in self._metrics.numbers().syncs:
+            if sync.alarm:
+                advice = f"`koschey sync {sync.name} --status` says which, and what to do"
+                yield Line("warn", f"sync of {sync.name}", "its last sync raised an alarm", advice)
 
     def _indexes(self) -> Iterator[Line]:
         indexes = {index.name: index for index in self._configuration.indexes()}

@@ -78,6 +78,23 @@ def test_doctor_changes_nothing_and_says_what_to_do(
     assert koschey.stored("SELECT version_num FROM alembic_version") == [("0001",)]
 
 
+def test_doctor_warns_of_an_alarm_of_a_sync(
+    koschey: CommandLine, new_upstream: Callable[[], FakeUpstream]
+) -> None:
+    upstream = new_upstream()
+    koschey.environment["KOSCHEY_UPSTREAM_URL"] = upstream.simple_url
+    project = upstream.project("sample")
+    koschey.does("upstream", "edit", "upstream", "--mode", "index")
+    koschey.does("sync", "upstream")
+    assert "sync of upstream" not in _lines(koschey, "--offline")
+    project.serial = 5
+    koschey.does("sync", "upstream")
+
+    line = _lines(koschey, "--offline")["sync of upstream"]
+
+    assert line["level"] == "warn" and "koschey sync upstream --status" in line["advice"]
+
+
 def test_doctor_warns_of_addresses_and_proxies_that_do_not_go_together(koschey: CommandLine) -> None:
     koschey.does("db", "upgrade")
     koschey.environment["KOSCHEY_PUBLIC_URL"] = "https://index.example"
