@@ -136,9 +136,9 @@ def parse_html(
         if entry := _entry_of(link):
             files.add(entry)
     page = files.page(None, parser.meta.get("project-status"), parser.meta.get("project-status-reason"))
-    if not (page.files or page.refused or parser.meta) and any(map(_leads_elsewhere, parser.links)):
-        # A sign-in form or an error page, sent as a success.
-        raise PageInvalid("it has links and none to a file")
+    if not (page.files or page.refused or parser.meta or _is_folder(parser.links)):
+        # A sign-in form or an error page, sent as a success: it would take all files away.
+        raise PageInvalid("it has no link to a file and does not say that it is a page of an index")
     return page
 
 
@@ -299,6 +299,6 @@ def _sidecar(value: str) -> bool | dict[str, str]:
     return value == "true" or _fragment_digests(value)
 
 
-def _leads_elsewhere(link: Link) -> bool:
-    """Not the parent folder or a sort order, which every folder listing links to."""
-    return not link.attributes["href"].strip().startswith((".", "?", "#"))
+def _is_folder(links: Sequence[Link]) -> bool:
+    """Whether there are links, and only such as every folder listing has: the parent, sort orders."""
+    return bool(links) and all(link.attributes["href"].strip().startswith((".", "?", "#")) for link in links)

@@ -382,14 +382,15 @@ def test_a_folder_listing_without_files_is_an_empty_page() -> None:
         ("", "empty"),
         ("  \n", "empty"),
         ('{"meta": {}}', "not HTML"),
-        ("<html><form><a href='/login'>Sign in</a></form>", "none to a file"),
+        ("<html><form><a href='/login'>Sign in</a></form>", "no link to a file"),
+        ("<html><body><h1>Sorry, down for maintenance</h1></body></html>", "no link to a file"),
         ("<meta name='pypi:repository-version' content='2.0'>", "version is not 1"),
         ("<meta name='pypi:repository-version' content='new'>", "version cannot be read"),
         ("<!--" + "x" * 100_000, "without an end"),
         ("<script>" + "x" * 100_000, "without an end"),
         ("<a href='" + "x" * 100_000, "without an end"),
         ("<a href>" * 200_100, "more links"),
-        ("<a href='x'>&#" + "9" * 5000 + ";</a>", "cannot be read|none to a file"),
+        ("<a href='x'>&#" + "9" * 5000 + ";</a>", "cannot be read|no link to a file"),
     ],
 )
 def test_html_that_is_no_page_is_refused_as_a_whole(body: str, problem: str) -> None:
