@@ -149,7 +149,10 @@ def nginx(upstream: FakeUpstream, tmp_path_factory: pytest.TempPathFactory) -> I
                   proxy_pass {process.url}; proxy_set_header Host $http_host;
                   proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $http_host;
                 }}
-                location /_blobs/ {{ internal; gzip off; alias {process.data_dir}/files/; }}
+                location /_blobs/ {{
+                  internal; gzip off; alias {process.data_dir}/files/;
+                  etag off; add_header ETag $upstream_http_etag;
+                }}
               }}
             }}
             """
@@ -206,6 +209,12 @@ def test_a_file_that_nginx_sends_is_the_same(nginx: Running, project: Project) -
     ranged = download(url, Range="bytes=-100")
     assert (ranged.status_code, ranged.content) == (206, wheel.content[-100:])
     assert ranged.headers["Content-Range"].endswith(f"/{len(wheel.content)}")
+    # Last-Modified is what nginx adds.
+    running.eventually(lambda: "Last-Modified" in download(url, Range="bytes=-100").headers)
+    etag = f'"{wheel.sha256}"'
+    assert download(url, Range="bytes=-100").headers["ETag"] == etag
+    assert download(url, Range="bytes=-100", If_Range=etag).status_code == 206
+    assert download(url, Range="bytes=-100", If_Range='"other"').status_code == 200
     head, _ = raw_request(nginx.url, "HEAD", path_of(url))
     assert head.headers["Content-Length"] == str(len(wheel.content))
     assert get(nginx.url + "/_blobs/").status_code == 404
