@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, bindparam, event, select, text, updat
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from koschey.errors import Busy, RequestInvalid, StoreUnavailable
 from koschey.settings import Settings
@@ -101,6 +102,19 @@ _RAISE_SERIAL = (
     .where(_PROJECTS.c.id == bindparam("_id"))
     .values(serial=bindparam("_serial"))
 )
+
+
+def close_connections(engine: Engine) -> None:
+    """Close the connections of ``engine``; one that a thread still uses, when the thread gives it back.
+
+    ``Engine.dispose`` alone leaves such a connection to the garbage collector.
+    """
+
+    @event.listens_for(engine.pool, "checkin")
+    def _returned(_connection: Any, entry: ConnectionPoolEntry) -> None:
+        entry.invalidate()
+
+    engine.dispose()
 
 
 class Transaction:

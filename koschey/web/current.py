@@ -37,7 +37,7 @@ from koschey.services.token_uses import TokenUses
 from koschey.services.usage import Usage
 from koschey.settings import Settings
 from koschey.stores.blobs import BlobStore
-from koschey.stores.database import Database
+from koschey.stores.database import Database, close_connections
 from koschey.stores.locks import Locks
 from koschey.stores.lookup import Lookup
 from koschey.upstream.client import UpstreamClient
@@ -441,7 +441,7 @@ class Koschey:
                 self.__dict__[name].close()
         self.client.close()
         self.lookup.close()
-        self.engine.dispose()
+        close_connections(self.engine)
 
 
 def koschey() -> Koschey:
