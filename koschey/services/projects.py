@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import select, update
 
 from koschey.domain.decisions import canonical
-from koschey.errors import Conflict, NotFound, RequestInvalid
+from koschey.errors import Conflict, Forbidden, NotFound, RequestInvalid
 from koschey.services.configuration import Configuration
 from koschey.services.deciding import checked_reason
 from koschey.services.holds import Holds
@@ -161,15 +161,32 @@ class Projects:
             return project.close("restore", scope, files, actor=actor, reason=reason)
 
     def set_status(
-        self, name: str, status: Status, *, source: str | None = None, reason: str, actor: str
+        self,
+        name: str,
+        status: Status,
+        *,
+        source: str | None = None,
+        quarantines: bool = True,
+        reason: str,
+        actor: str,
     ) -> ProjectOutcome:
         """Say of a whole project that it is archived, deprecated, quarantined, or active again (PEP 792).
 
         The reason is shown on its page, unless it is active.
+
+        Args:
+            quarantines: whether the actor may quarantine a project, and end that.
+
+        Raises:
+            Forbidden: it is about a quarantine, which is not the actor's.
         """
         scope, reason = scope_of(name, None, None, None), checked_reason(reason)
         with self._opened(scope, source) as project:
             before = (project.row.status, project.row.status_reason)
+            if not quarantines and Status.QUARANTINED in (status, before[0]):
+                raise Forbidden(
+                    "admin", f"{scope.name}: an administrator quarantines a project, and ends its quarantine"
+                )
             shown = None if status is Status.ACTIVE else reason
             if before == (status, shown):
                 raise Conflict(f"{scope.name} is {status} already, for that reason")

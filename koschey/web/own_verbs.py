@@ -19,7 +19,9 @@ _DONE = {"yank": "yanked", "unyank": "yanked no more", "delete": "deleted", "res
 VERBS = (*_DONE, "status")
 
 
-def carry_out(verb: str, name: NormalizedName, source: str | None) -> ProjectOutcome:
+def carry_out(
+    verb: str, name: NormalizedName, source: str | None, *, quarantines: bool = True
+) -> ProjectOutcome:
     """Do what the form, or JSON object, of the current request says.
 
     Its fields: ``reason``; of ``status`` the word; of the others ``version`` and ``filename``; of ``delete``
@@ -27,6 +29,7 @@ def carry_out(verb: str, name: NormalizedName, source: str | None) -> ProjectOut
 
     Args:
         source: the hosted source; None: the only one that has the project.
+        quarantines: whether the one who asks may quarantine a project, and end that.
 
     Raises:
         NotFound: no such verb, project, version or file.
@@ -39,7 +42,9 @@ def carry_out(verb: str, name: NormalizedName, source: str | None) -> ProjectOut
         from koschey.services.projects import status_of  # as in koschey.web.admin
 
         status = status_of(_field("status") or "")
-        return projects.set_status(name, status, source=source, reason=reason, actor=actor)
+        return projects.set_status(
+            name, status, source=source, quarantines=quarantines, reason=reason, actor=actor
+        )
     verbs = {
         "yank": projects.yank,
         "unyank": projects.unyank,

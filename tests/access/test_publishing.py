@@ -8,6 +8,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from koschey.domain.permissions import Role, Scope
+from koschey.services.projects import Status
 from tests.access.conftest import PASSWORD, House, bearer
 from tests.hosting import host
 
@@ -60,6 +61,17 @@ def test_a_program_does_all_of_it(published: House) -> None:
     actions = [(action, actor) for action, actor, _ in published.events() if action.startswith("project.")]
     verbs = ("yank", "unyank", "delete", "restore", "status", "delete")
     assert actions == [(f"project.{verb}", "user:paula (token 1)") for verb in verbs]
+
+
+def test_a_quarantine_begins_and_ends_with_an_administrator(published: House) -> None:
+    token = published.token("paula", Scope.ADMIN)
+    assert do(published, "status", token, status="quarantined").status_code == 403
+    published.koschey.projects.set_status("acme-tool", Status.QUARANTINED, reason="stolen", actor="rena")
+
+    answer = do(published, "status", token, status="active")
+
+    assert answer.status_code == 403 and "an administrator quarantines" in answer.json["detail"]
+    assert listed(published) == {}
 
 
 @pytest.mark.parametrize(

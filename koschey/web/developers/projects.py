@@ -150,6 +150,6 @@ def _shown(
         problem=problem,
         trouble=trouble,
         manages=_looks_after(index, project, page.why),
-        statuses=list(Status),
+        statuses=[word for word in Status if word is not Status.QUARANTINED],  # for administrators
         form=form or {},
     )
