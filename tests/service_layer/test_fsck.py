@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from koschey.domain.filters import Mode
 from koschey.services.fsck.findings import Context, Finding
 from koschey.services.fsck.run import Progress, run
+from koschey.services.keeping import KeepSpec
 from koschey.services.projects import Status
 from tests.fake_upstream import FakeUpstream
 from tests.hosting import host
@@ -274,6 +276,22 @@ def test_what_cannot_be_fetched_again_is_left_and_says_so(
     found = [f for f in fsck(here, repair=True, quick=True) if f.check == "blobs"]
     assert [(f.mended, file.sha256 in f.advice) for f in found] == [(False, True)]
     assert here.file(file.filename)["stored_at"] is not None
+
+
+@on_both
+def test_a_sync_of_a_whole_mirror_fetches_what_was_mended(deploy: Deploy, upstream: FakeUpstream) -> None:
+    here = deploy(quarantine_days=0)
+    file = upstream.project("sample").release("1.0")
+    here.koschey.keeping.edit("upstream", KeepSpec(mode=Mode.FULL), actor="test")
+    here.koschey.sync.run("upstream")
+    _blob(here, file.sha256).unlink()
+    assert [finding.check for finding in fsck(here, repair=True)] == ["blobs"]
+    assert here.file(file.filename)["stored_at"] is None
+
+    here.koschey.sync.run("upstream")
+
+    assert here.file(file.filename)["stored_at"]
+    assert here.koschey.store.size(file.sha256) == len(file.content)
 
 
 def test_a_quick_run_looks_at_sizes_and_reads_no_bytes(world: tuple[Deployment, UpstreamFile]) -> None:

@@ -91,6 +91,8 @@ def _mend(context: Context, reference: _Reference, problem: str) -> None:
     with context.database.transaction() as tx:
         tx.lock_project(reference.project_id)
         tx.connection.execute(text(_MEND[reference.kind]), {"id": reference.file_id})
+        if reference.kind == "file":
+            tx.connection.execute(_DUE_IN_FULL, {"id": reference.file_id})
         context.note(
             tx,
             reference.filename,
@@ -154,3 +156,10 @@ _MEND = {
     "metadata": "UPDATE file SET metadata_stored = false WHERE id = :id",
     "provenance": "UPDATE file SET provenance_sha256 = NULL WHERE id = :id",
 }
+# Where everything is kept, nobody has to ask for it: the next sync does.
+_DUE_IN_FULL = text(
+    "INSERT INTO sync_file (file_id, source_id, attempts) SELECT f.id, s.id, 0 FROM file f "
+    "JOIN project p ON p.id = f.project_id JOIN source s ON s.id = p.source_id "
+    "WHERE f.id = :id AND s.mode = 'full' AND f.url IS NOT NULL AND f.withdrawn_at IS NULL "
+    "ON CONFLICT (file_id) DO NOTHING"
+)
