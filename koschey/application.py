@@ -350,7 +350,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         flights,
         document_deadline=settings.page_deadline,
     )
-    examiner = Examiner(_modules(settings), children=jobs.CHECKING_THREADS)
+    examiner = Examiner(_modules(settings), children=jobs.CHECKING_PROCESSES)
     stored = StoredFiles(database, lookup, configuration, store, downloads, examiner)
     subjects = Subjects(database, configuration, gate, catalog, stored.contents)
     checking = Checking(

@@ -20,6 +20,7 @@ from aiohttp.web_protocol import PayloadAccessError, RequestPayloadError
 from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import StreamResponse
 
+from koschey.errors import DigestMismatch, UpstreamError
 from koschey.server.application_call import ApplicationCall, ApplicationFailed, WsgiApp
 from koschey.server.environ import build_environ
 from koschey.server.file_wrapper import BodyTooShort
@@ -189,14 +190,17 @@ class Bridge:
 
     async def _failed(self, request: BaseRequest, writer: ResponseWriter, failure: ApplicationFailed) -> None:
         cause = failure.__cause__
+        outside = isinstance(cause, UpstreamError | DigestMismatch)  # a body that had begun broke off
         if isinstance(cause, BodyBroken):
             log.info("%s %s: %s", request.method, request.raw_path, cause)
+        elif outside:
+            log.warning("%s %s: %s", request.method, request.raw_path, cause)
         else:
             log.error("%s %s failed", request.method, request.raw_path, exc_info=cause)
         if writer.started:
             writer.abort()
         else:
-            await self._plain(writer, "500 Internal Server Error")
+            await self._plain(writer, "502 Bad Gateway" if outside else "500 Internal Server Error")
 
     async def _plain(
         self, writer: ResponseWriter, status: str, extra: tuple[tuple[str, str], ...] = ()

@@ -23,7 +23,7 @@ from koschey.services.tallies import Tallies, Tally
 from koschey.stores.database import Database, now
 
 #: Counts go so far; more than this is as alarming.
-COUNTED = 100_000
+COUNTED = 10_000
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ _HOUR = DAY // 24
 
 def init_app(app: Flask) -> None:
     """Register the filters."""
-    for function in (moment, ago, ahead, days_since, span, size, counted, visible_signs):
+    for function in (moment, ago, ahead, days_since, span, size, counted, at_least, visible_signs):
         app.jinja_env.filters[function.__name__] = function
 
 
@@ -77,6 +77,13 @@ def size(number: int | None) -> str:
 def counted(number: int, one: str, many: str | None = None) -> str:
     """A number with its noun: ``1 file``, ``2,000 files``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def at_least(number: int) -> str:
+    """A number of the metrics, where counting stops at a bound."""
+    from koschey.services.metrics import COUNTED  # as in koschey.web.admin
+
+    return f"{number:,}" + ("+" if number >= COUNTED else "")
 
 
 def visible_signs(text: str) -> Markup:

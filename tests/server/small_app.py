@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from koschey.errors import UpstreamUnavailable
 from koschey.server.listener import listen, url_of
 
 FILE = Path(os.environ.get("SMALL_APP_FILE", os.devnull))
@@ -121,6 +122,15 @@ class SmallApp:
             yield b"some"
             time.sleep(0.05)
             raise SystemExit("after the head")
+
+        return blocks()
+
+    def page_fail_outside(self, environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [("Content-Length", "1000")])
+
+        def blocks() -> Any:
+            raise UpstreamUnavailable("upstream", "its answer ended early")
+            yield b""
 
         return blocks()
 

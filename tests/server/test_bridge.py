@@ -168,6 +168,14 @@ def test_a_failure_before_the_head_is_a_plain_500(server: Running, target: str) 
     assert response.getheader("Set-Cookie") is None
 
 
+def test_an_upstream_that_fails_before_the_first_byte_is_a_502_and_one_line(server: Running) -> None:
+    response, body = get(server, "/fail-outside")
+    assert (response.status, body) == (502, b"502 Bad Gateway\n")
+    log = server.errors.read_text()
+    assert "GET /fail-outside: upstream upstream: its answer ended early" in log
+    assert "UpstreamUnavailable" not in log
+
+
 def test_the_write_callable_still_works(server: Running) -> None:
     assert get(server, "/write")[1] == b"one two three"
 
