@@ -164,7 +164,8 @@ _INDEXES = text(
     "SELECT i.name, "
     "(SELECT value FROM counter WHERE name = 'held:' || i.id) AS hidden, "
     "(SELECT count(*) || ' ' || count(CASE WHEN rule = :failed THEN 1 END) FROM "
-    "(SELECT rule FROM hold WHERE index_id = i.id AND review LIMIT :bound) AS waiting) AS review, "
+    "(SELECT rule FROM hold WHERE index_id = i.id AND review ORDER BY since LIMIT :bound) AS waiting) "
+    "AS review, "
     "(SELECT since FROM hold WHERE index_id = i.id AND review ORDER BY since LIMIT 1) AS oldest_review, "
     # What was rejected stays in the table; ``ix_hold_held`` has only what is held.
     "(SELECT since FROM hold WHERE index_id = i.id AND state = 'held' ORDER BY since LIMIT 1) AS oldest, "
