@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flask import Flask
@@ -17,6 +17,9 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from koschey.settings import Settings
 from koschey.web.current import Koschey
 from tests.running import CHECKOUT
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 #: ``make test`` puts them there, out of the packages in ``packages.txt``.
 SCRIPTS = CHECKOUT / ".make" / "browser"
@@ -44,6 +47,24 @@ class _Quiet(WSGIRequestHandler):
         """Nothing: the application has a log of its own."""
 
 
+def _whole(application: WSGIApplication) -> WSGIApplication:
+    """Reads what is answered before it is sent, and closes it.
+
+    Werkzeug's server asks a connection whether anything is left to read before it closes an answer, and where
+    the browser has gone away that question raises: the file of the answer stays open.
+    """
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        body = application(environ, start_response)
+        try:
+            return list(body)
+        finally:
+            if hasattr(body, "close"):
+                body.close()
+
+    return answer
+
+
 @dataclass(frozen=True)
 class Site:
     """An application that answers at ``url``, in threads of this process."""
@@ -60,7 +81,7 @@ class Site:
 @contextmanager
 def served(app: Flask) -> Iterator[Site]:
     """An application behind a real socket."""
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+    server = make_server("127.0.0.1", 0, _whole(app), threaded=True, request_handler=_Quiet)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -25,9 +25,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(_HERE):
             item.add_marker(pytest.mark.skipif(bool(reason), reason=reason))
-            # Seen once: a static file that nobody closed, perhaps of a page left early. No more is let pass.
-            unclosed = "ignore:Exception ignored in. <_io.FileIO name=.*static:"
-            item.add_marker(pytest.mark.filterwarnings(f"{unclosed}pytest.PytestUnraisableExceptionWarning"))
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import base64
+import gc
 import hashlib
 import re
+import socket
+import struct
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -113,3 +117,15 @@ def test_static_files_are_kept_for_good_under_their_digests(site: Site) -> None:
             assert lasting.data == plain.data == (CHECKOUT / "static" / "koschey.css").read_bytes()
             assert len(lasting.data) < 20_000
         assert client.get("/static/..%2fpyproject.toml").status_code == 404
+
+
+def test_what_a_browser_leaves_behind_is_closed(site: Site) -> None:
+    """A file that nobody closed is an error of whichever test is running when it is collected."""
+    where = urlsplit(site.url)
+    for _ in range(10):
+        with socket.create_connection((where.hostname, where.port)) as connection:
+            connection.sendall(b"GET /static/koschey.css HTTP/1.1\r\nHost: koschey\r\n\r\n")
+            connection.recv(100)
+            # A reset instead of a polite end, as of a tab that is closed.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    gc.collect()
