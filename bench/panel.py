@@ -30,6 +30,8 @@ from koschey.web.current import Koschey
 
 HELD, PROJECTS, EVENTS = 1_000_000, 200_000, 5_000_000
 MOST_QUERIES = 12
+#: An index in which files were held lately, and none was released.
+_QUIET = "quiet"
 #: Pages of 50 before the thousandth, in steps of 200.
 _STEPS = 999 * 50 // 200
 
@@ -42,6 +44,7 @@ def panel(ground: Ground) -> Iterator[Row]:
     try:
         with server.database() as url, _site(url, ground.folder / "panel") as (app, koschey):
             fill(koschey)
+            koschey.indexes.add_index(_QUIET, ["upstream"], hold_days=None, actor="bench")
             for name, path in _lists(koschey):
                 for row in _measured(app, koschey, name, path, ground.effort.rounds):
                     if row.unit == "queries" and row.koschey > MOST_QUERIES:
@@ -121,6 +124,12 @@ _FILL = (
     FROM generate_series(1, :events) n
     """,
     """
+    INSERT INTO event (at, actor, action, project, "index", subject, reason)
+    SELECT :now, 'upstream:upstream', 'file.held', 'held-' || (1 + n % :known), 'quiet',
+           'held-' || (1 + n % :known), 'as ever'
+    FROM generate_series(1, :events / 10) n
+    """,
+    """
     INSERT INTO decision (kind, name, reason, actor, at)
     SELECT 'trust', 'held-' || n, 'read it', 'rena', :now FROM generate_series(1, :known, 7) n
     """,
@@ -171,6 +180,14 @@ def _lists(koschey: Koschey) -> Iterator[tuple[str, str]]:
         ),
         "rejected": (f"{queue}rejected&", lambda **at: tabs(Tab.REJECTED, **at)),
         "released": (f"{queue}released&", lambda **at: koschey.releases.page(**at)),
+        "released, an index": (
+            f"{queue}released&index=main&",
+            lambda **at: koschey.releases.page(index="main", **at),
+        ),
+        "released, an index where nothing was": (
+            f"{queue}released&index={_QUIET}&",
+            lambda **at: koschey.releases.page(index=_QUIET, **at),
+        ),
         "projects": ("/admin/projects?", lambda **at: koschey.project_lists.page(Which.ALL, **at)),
         "projects by a beginning": (
             "/admin/projects?q=pl&",

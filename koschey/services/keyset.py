@@ -38,6 +38,31 @@ class Page[T](NamedTuple):
         return Page(tuple(make(row) for row in self.rows), self.newer, self.older)
 
 
+class Lead(NamedTuple):
+    """A column that has one value in all rows of a list, and stands before the keys in an index.
+
+    It is said by bounds. Of a column that equals something PostgreSQL knows that it sorts nothing, so that an
+    index of the keys alone would do as well; where it takes that one for a value that is common but was not
+    seen lately, it goes through all that came since.
+    """
+
+    column: Any
+    value: str
+
+    def bounds(self, *, begun: bool, descending: bool) -> ColumnElement[bool]:
+        """Holds the column fast.
+
+        Args:
+            begun: a place in the list is given: it bounds the side on which the list begins, and a second
+                bound there would have PostgreSQL begin at the first row all the same.
+        """
+        lower: ColumnElement[bool] = self.column >= self.value
+        upper: ColumnElement[bool] = self.column <= self.value
+        if not begun:
+            return lower & upper
+        return lower if descending else upper
+
+
 class _Place(msgspec.Struct, frozen=True, array_like=True):
     """What a cursor holds: its list, whether it leads to its beginning, the keys of the row to go on from."""
 
@@ -66,13 +91,20 @@ class Keyset:
         self._kinds = tuple(column.type.python_type for column in columns)
 
     def page(
-        self, session: Session, query: Select[Any], *, at: str | None = None, limit: int = PAGE
+        self,
+        session: Session,
+        query: Select[Any],
+        *,
+        at: str | None = None,
+        limit: int = PAGE,
+        lead: Lead | None = None,
     ) -> Page[Row[Any]]:
         """The part of a query's rows at a cursor, the first one for None.
 
         Args:
             query: without an order and a limit; its last columns are not the keys: they are added here, and
                 end each row.
+            lead: holds fast what an index has before the keys, and has the database go by that index.
 
         Raises:
             RequestInvalid: the cursor is none of this list, or the limit cannot be.
@@ -81,10 +113,13 @@ class Keyset:
             raise RequestInvalid(f"limit: from 1 to {MOST}")
         place = None if at is None else self._place(at)
         back = place is not None and place.back
-        if place is not None:
-            query = query.where(self._beyond(place))
         descending = self._descending != back
-        order = [column.desc() if descending else column for column in self._columns]
+        if place is not None:
+            query = query.where(self._beyond(place, lead))
+        if lead is not None:
+            query = query.where(lead.bounds(begun=place is not None, descending=descending))
+        sorted_by = (*(() if lead is None else (lead.column,)), *self._columns)
+        order = [column.desc() if descending else column for column in sorted_by]
         rows = session.execute(query.add_columns(*self._columns).order_by(*order).limit(limit + 1)).all()
         more, shown = len(rows) > limit, rows[:limit]
         if back:
@@ -95,10 +130,11 @@ class Keyset:
             older=self._cursor(shown[-1], back=False) if shown and (more or back) else None,
         )
 
-    def _beyond(self, place: _Place) -> ColumnElement[bool]:
+    def _beyond(self, place: _Place, lead: Lead | None) -> ColumnElement[bool]:
         """What follows a place: a comparison of rows, for which both databases go by the index."""
-        here = tuple_(*self._columns)
-        keys = zip(place.keys, self._columns, strict=True)
+        first = () if lead is None else ((lead.value, lead.column),)
+        keys = (*first, *zip(place.keys, self._columns, strict=True))
+        here = tuple_(*(column for _, column in keys))
         there = tuple_(*(literal(key, column.type) for key, column in keys))
         return here < there if self._descending != place.back else here > there
 

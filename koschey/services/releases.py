@@ -6,15 +6,18 @@ from itertools import groupby
 from typing import Any
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import literal_column, select
 
 from koschey.domain.names import NormalizedName, is_valid_name, normalize, version_of
 from koschey.domain.page import Microseconds
-from koschey.services.keyset import PAGE, Keyset, Page
+from koschey.services.keyset import PAGE, Keyset, Lead, Page
 from koschey.stores.database import Database
 from koschey.stores.models import Event
 
 _NEWEST_FIRST = Keyset("released", Event.id, descending=True)
+_RELEASED = "file.released"
+#: As ``ix_event_released`` has it: SQLite takes a partial index for words only, not for a parameter.
+_IS_RELEASE = Event.action == literal_column(f"'{_RELEASED}'")
 
 
 class Released(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,13 +54,16 @@ class Releases:
         """
         index_name = Event.index.label("index_name")  # a row has an ``index`` of its own
         columns = (Event.at, Event.actor, Event.project, index_name, Event.subject, Event.reason)
-        query: Any = select(*columns, Event.before).where(Event.action == "file.released")
+        query: Any = select(*columns, Event.before)
         if search:
-            query = query.where(Event.project == (normalize(search) if is_valid_name(search) else ""))
-        if index is not None:
-            query = query.where(Event.index == index)
+            lead = Lead(Event.project, normalize(search) if is_valid_name(search) else "")
+            conditions = [_IS_RELEASE] if index is None else [_IS_RELEASE, Event.index == index]
+        elif index is not None:
+            lead, conditions = Lead(Event.index, index), [_IS_RELEASE]
+        else:
+            lead, conditions = Lead(Event.action, _RELEASED), []
         with self._database.reading() as session:
-            page = _NEWEST_FIRST.page(session, query, at=at, limit=limit)
+            page = _NEWEST_FIRST.page(session, query.where(*conditions), at=at, limit=limit, lead=lead)
         return Page(
             tuple(
                 Released(

@@ -426,6 +426,7 @@ class Event(Base):
         Index(None, "action", "id"),
         Index(None, "actor", "id"),
         Index(None, "index", "id"),
+        _partial("action = 'file.released'", "index", "id", name="ix_event_released"),
     )
     id: Mapped[int] = mapped_column(_Key, primary_key=True)
     at: Mapped[int] = mapped_column(BigInteger)

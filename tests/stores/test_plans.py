@@ -69,6 +69,12 @@ WORK: dict[str, Work] = {
     "the queue of one index": lambda koschey: koschey.review_queue.page(Tab.WAITING, index="main"),
     "a search in the queue": lambda koschey: koschey.review_queue.page(Tab.WAITING, search="held-20"),
     "a search for nothing": lambda koschey: koschey.review_queue.page(Tab.WAITING, search="zzz"),
+    "what was released": lambda koschey: koschey.releases.page(),
+    "a later part of what was released": lambda koschey: koschey.releases.page(
+        at=koschey.releases.page().older
+    ),
+    "what was released in an index": lambda koschey: koschey.releases.page(index="main"),
+    "what was released of a project": lambda koschey: koschey.releases.page(index="main", search=NAME),
     "one version of the queue": lambda koschey: koschey.review_queue.version(NAME, "1.4"),
     "one project of the queue": lambda koschey: koschey.waiting.page(project=NAME),
     "the numbers of the queue": lambda koschey: koschey.metrics.numbers(),
@@ -155,6 +161,23 @@ def test_a_tab_of_the_queue_is_read_in_its_order(koschey: Koschey, tab: Tab, ind
         plan = connection.exec_driver_sql(f"EXPLAIN {leads}", parameters).scalars().all()
 
     assert not [line for line in plan if "Sort" in line], plan
+
+
+@pytest.mark.parametrize(("index", "by"), [(None, "ix_event_action_id"), ("main", "ix_event_released")])
+def test_releases_are_read_in_an_index_of_their_own(koschey: Koschey, index: str | None, by: str) -> None:
+    """However many other events came since: after a first sync, millions of files that are held."""
+    first = koschey.releases.page(index=index)
+    second = koschey.releases.page(index=index, at=first.older)
+    for at, wanted in ((None, first), (first.older, second), (second.newer, first)):
+        assert koschey.releases.page(index=index, at=at).rows == wanted.rows
+        asked = statements(koschey, lambda koschey, at=at: koschey.releases.page(index=index, at=at))
+        [(releases, parameters)] = [(s, p) for s, p in asked if "FROM event" in s]
+        with koschey.engine.connect() as connection:
+            plan = connection.exec_driver_sql(f"EXPLAIN (ANALYZE) {releases}", parameters).scalars().all()
+
+        said = "\n".join(plan)
+        assert by in said, said
+        assert "Rows Removed" not in said, said
 
 
 def test_the_oldest_held_file_is_found_among_those_that_are_held(koschey: Koschey) -> None:
