@@ -26,6 +26,7 @@ from koschey.services.access import Access
 from koschey.services.admission import Admission
 from koschey.services.arrivals import Arrivals
 from koschey.services.attempts import Attempts
+from koschey.services.authentication import Authentication
 from koschey.services.catalog import Catalog
 from koschey.services.checking import Checking
 from koschey.services.configuration import Configuration
@@ -383,17 +384,14 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
     token_uses = TokenUses(database)
     passwords = Passwords()
     roster = Roster(lookup)
-    access_service = Access(
-        roster,
-        passwords,
-        token_uses,
-        attempts,
-        Identities(database, roster, hooks),
-        Opinions(hooks),
+    authentication = Authentication(
+        roster, passwords, token_uses, attempts, Identities(database, roster, hooks)
     )
+    access_service = Access(roster, authentication, token_uses, Opinions(hooks))
     hot_path = HotPath(
         catalog,
         files_service,
+        authentication,
         access_service,
         store,
         usage,
@@ -414,6 +412,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         queue=queue,
         configuration=configuration,
         indexes=indexes,
+        authentication=authentication,
         access=access_service,
         hooks=hooks,
         secret_key=secret_key,

@@ -21,7 +21,7 @@ class Page:
     grants: tuple[GrantRule, ...]
     answers: dict[Any, Any] = field(default_factory=dict, repr=False)
     """What was worked out by these grants alone, by what was asked."""
-    admissions: dict[Any, Any] = field(default_factory=dict, repr=False)
+    readers: dict[Any, Any] = field(default_factory=dict, repr=False)
     """Who reads what, by the credentials as they were sent."""
     _tokens: dict[str, TokenLook | None] = field(default_factory=dict, repr=False)
     _users: dict[str | int, UserLook | None] = field(default_factory=dict, repr=False)

@@ -174,11 +174,11 @@ def init_app(app: Flask) -> None:
 
 def _authenticated() -> Actor:
     """Credentials of the request itself come first, then what a plug-in sees in it, then the session."""
-    access = koschey().access
+    authentication = koschey().authentication
     authorization = request.headers.get("Authorization")
     if authorization:
-        return access.authenticate(authorization, sign_in_request())
-    actor = access.by_headers(sign_in_request()) if access.asks_about_headers else None
+        return authentication.authenticate(authorization, sign_in_request())
+    actor = authentication.by_headers(sign_in_request()) if authentication.asks_about_headers else None
     if actor is None and g.get("cookies_count", True):
         actor = session_actor()
     return actor or ANONYMOUS

@@ -16,6 +16,7 @@ from koschey.jobs.queue import Queue, Task
 from koschey.jobs.schedule import Schedule
 from koschey.services.access import Access
 from koschey.services.admission import Admission
+from koschey.services.authentication import Authentication
 from koschey.services.catalog import Catalog
 from koschey.services.checking import Checking
 from koschey.services.configuration import Configuration
@@ -110,6 +111,7 @@ class Koschey:
     queue: Queue
     configuration: Configuration
     indexes: Indexes
+    authentication: Authentication
     access: Access
     passwords: Passwords
     hooks: PluginManager

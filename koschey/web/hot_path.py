@@ -20,6 +20,7 @@ from koschey.domain.permissions import ANONYMOUS, Actor
 from koschey.errors import KoscheyError
 from koschey.server.heads import HotRequest
 from koschey.services.access import Access
+from koschey.services.authentication import Authentication
 from koschey.services.catalog import Catalog
 from koschey.services.configuration import MAIN
 from koschey.services.files import Files
@@ -63,6 +64,7 @@ class HotPath:
         self,
         catalog: Catalog,
         files: Files,
+        authentication: Authentication,
         access: Access,
         store: BlobStore,
         usage: Usage,
@@ -74,6 +76,7 @@ class HotPath:
         self.inline = inline
         self._catalog = catalog
         self._files = files
+        self._authentication = authentication
         self._access = access
         self._store = store
         self._usage = usage
@@ -105,12 +108,12 @@ class HotPath:
         encoding = choose_encoding(request.accept_encoding or None)
         prefix = "" if index == MAIN else f"/{index}"
         look = self._catalog.look(name)
-        admission = self._access.admission(
+        reader = self._access.known_reader(
             request.headers.get("authorization"), index, name, look.configuration
         )
-        if admission is None:
+        if reader is None:
             return None
-        open_to_all = admission.open_to_all
+        open_to_all = reader.open_to_all
         page = self._catalog.ready_project_page(index, name, representation, encoding, base + prefix, look)  # type: ignore[arg-type]
         if page is None:
             return None
@@ -179,14 +182,14 @@ class HotPath:
 
         def admit(look: FileLook) -> bool:
             nonlocal asking
-            admission = self._access.admission(
+            reader = self._access.known_reader(
                 request.headers.get("authorization"), index, look.name, look.configuration
             )
-            if admission is None:
+            if reader is None:
                 return False
-            asking = admission.actor
+            asking = reader.actor
             # A download goes on somebody's account, and a plug-in may know whose.
-            return asking.signed_in or not self._access.asks_about_headers
+            return asking.signed_in or not self._authentication.asks_about_headers
 
         return self._files.find(index, path, admit), asking
 

@@ -40,7 +40,7 @@ def begin(actor: Actor) -> None:
     Raises:
         Unauthenticated: the user is gone or disabled.
     """
-    key = koschey().access.session_key(actor)
+    key = koschey().authentication.session_key(actor)
     login = _flask_login()
     session.clear()
     session.permanent = True
@@ -89,5 +89,5 @@ def _load(key: str) -> Any:
         return None
     from koschey.web.access import configuration_number  # it imports this module
 
-    actor = koschey().access.by_session(key, configuration_number())
+    actor = koschey().authentication.by_session(key, configuration_number())
     return None if actor is None else _user(key, actor)

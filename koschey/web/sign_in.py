@@ -41,7 +41,7 @@ def logged_in() -> Response:
     """Check a name and password, and begin a session."""
     username, password = request.form.get("username", ""), request.form.get("password", "")
     try:
-        actor = koschey().access.log_in(username, password, sign_in_request())
+        actor = koschey().authentication.log_in(username, password, sign_in_request())
     except (Unauthenticated, TooManyAttempts) as error:
         return _form(error, username)
     sessions.begin(actor)
@@ -80,7 +80,7 @@ def make_admin(link: str) -> Response:
         answer = html_page("setup.html", problem=str(error), username=username)
         answer.status_code = HTTPStatus.BAD_REQUEST
         return answer
-    sessions.begin(koschey().access.proved(name, sign_in_request()))
+    sessions.begin(koschey().authentication.proved(name, sign_in_request()))
     return _onward(f"{request.script_root}/admin/")  # where the list of what is to be done first stands
 
 
@@ -104,7 +104,7 @@ def password_chosen(link: str) -> Response:
     except RequestInvalid as error:
         status = HTTPStatus.UNPROCESSABLE_ENTITY
         return html_page("choose_password.html", problem=str(error), username=username, status=status)
-    sessions.begin(koschey().access.proved(username, sign_in_request()))
+    sessions.begin(koschey().authentication.proved(username, sign_in_request()))
     return _onward("")
 
 
@@ -121,7 +121,7 @@ def finish(page: str, identity: Identity, onward: str = "") -> Response:
     from flask import current_app
 
     plugin, _ = current_app.extensions[_PAGES][page]
-    sessions.begin(koschey().access.vouched(plugin, identity))
+    sessions.begin(koschey().authentication.vouched(plugin, identity))
     return _onward(onward)
 
 

@@ -33,7 +33,7 @@ def house(build: Build, acl: Path) -> House:
 
 
 def allowed(house: House, name: str, permission: Permission, project: str) -> bool:
-    actor = house.koschey.access.authenticate(
+    actor = house.koschey.authentication.authenticate(
         by_token(house.token(name))["Authorization"], SignInRequest(method="GET", path="/")
     )
     return house.koschey.access.answer(actor, permission, index="main", name=project).allowed

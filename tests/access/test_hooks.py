@@ -349,7 +349,7 @@ def test_the_intranet_example_logs_in_with_a_button_of_its_own(
     assert browser.get("/simple/").status_code == 200
     house.user("root", Role.ADMIN, PASSWORD)
     with house.app.test_request_context(), pytest.raises(Unauthenticated):
-        house.koschey.access.vouched("intranet_log_in", Identity(name="root"))
+        house.koschey.authentication.vouched("intranet_log_in", Identity(name="root"))
 
 
 @pytest.mark.parametrize("offer", [["text"], [LogInPage(name="Not A Name", label="x", blueprint=None)]])  # type: ignore[arg-type]

@@ -327,7 +327,7 @@ def test_eleven_wrong_passwords_are_too_many_in_every_process(private: House, bu
 def test_many_names_from_one_address_are_too_many_as_well_and_time_heals(
     private: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attempts = private.koschey.access._attempts
+    attempts = private.koschey.authentication._attempts
     for number in range(MOST_FROM_ADDRESS):
         attempts.failed(f"name-{number}", "192.0.2.1")
     private.user("anna", None, PASSWORD)
@@ -357,7 +357,7 @@ def test_one_name_is_not_guessed_from_many_addresses_and_not_locked_where_it_is_
     home, elsewhere = ({"environ_base": {"REMOTE_ADDR": a}} for a in ("192.0.2.1", "192.0.2.2"))
     assert private.get("/simple/", basic("anna", PASSWORD), **home).status_code == 200
     private.grant(Role.READER, "anna")  # the configuration's number moves, and what is recalled goes
-    attempts = private.koschey.access._attempts
+    attempts = private.koschey.authentication._attempts
     for number in range(MOST_FOR_NAME_ANYWHERE):
         attempts.failed("anna", f"198.51.100.{number % 250}")
     assert private.get("/simple/", basic("anna", "wrong"), **elsewhere).status_code == 429
@@ -367,7 +367,7 @@ def test_one_name_is_not_guessed_from_many_addresses_and_not_locked_where_it_is_
 
 @pytest.mark.parametrize("spelling", ["ANNA", " anna ", "an\u00adna", "\uff41nna", "\u00e1nna", "an na"])
 def test_a_name_is_one_however_a_directory_lets_it_be_spelled(house: House, spelling: str) -> None:
-    attempts = house.koschey.access._attempts
+    attempts = house.koschey.authentication._attempts
     for _ in range(MOST_FOR_NAME):
         attempts.failed("anna", "192.0.2.1")
     with pytest.raises(TooManyAttempts):
@@ -620,7 +620,7 @@ def test_a_password_link_ends_and_cannot_be_made_up(house: House, monkeypatch: p
 
 def test_who_is_locked_out_by_strangers_gets_in_by_a_password_link(house: House) -> None:
     house.user("anna", None, PASSWORD)
-    attempts = house.koschey.access._attempts
+    attempts = house.koschey.authentication._attempts
     for number in range(MOST_FOR_NAME_ANYWHERE):
         attempts.failed("anna", f"198.51.100.{number % 250}")
     browser = house.client()

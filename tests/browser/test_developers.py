@@ -182,7 +182,8 @@ def test_somebody_makes_a_token_that_works_and_revokes_it(visit: Visit, site: Si
     page.get_by_label("Note").fill("laptop")
     page.get_by_role("button", name="Make the token").click()
     secret = page.get_by_label("the token", exact=True).inner_text()
-    actor = site.services.access.authenticate(f"Bearer {secret}", SignInRequest(method="GET", path="/"))
+    request = SignInRequest(method="GET", path="/")
+    actor = site.services.authentication.authenticate(f"Bearer {secret}", request)
     assert (actor.name, actor.scopes) == ("dora", {Scope.READ})
 
     page.goto(page.url)  # as somebody does who loads the page again

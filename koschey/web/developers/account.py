@@ -76,7 +76,7 @@ def change_password() -> Response:
     actor, form = _person(), request.form
     services = koschey()
     try:
-        services.access.confirm(actor, form.get("current", ""), sign_in_request())
+        services.authentication.confirm(actor, form.get("current", ""), sign_in_request())
     except Unauthenticated:
         return _page(password_problem="that is not your password now", status=HTTPStatus.UNPROCESSABLE_ENTITY)  # noqa: S106
     try:
