@@ -196,18 +196,17 @@ class Authentication:
         if user is not None and self._passwords.remembers(kept, presented.password):
             return self._for_a_while(page, self._roster.actor(page, user), REMEMBERED_SECONDS)
         name = presented.username.strip().lower()
-        self._attempts.check(name, request.client)
         actor, seconds = None, REMEMBERED_SECONDS
-        if self._passwords.matches(kept, presented.password) and user is not None:
-            actor = self._roster.actor(page, user)
-        elif user is None or (user.password_hash is None and not user.disabled):
-            actor, seconds = self._by_plugin(page, presented, request), _PLUGIN_SECONDS
+        with self._attempts.attempt(name, request.client) as attempt:
+            if self._passwords.matches(kept, presented.password) and user is not None:
+                actor = self._roster.actor(page, user)
+            elif user is None or (user.password_hash is None and not user.disabled):
+                actor, seconds = self._by_plugin(page, presented, request), _PLUGIN_SECONDS
+            attempt.right = actor is not None
         if actor is None:
-            self._attempts.failed(name, request.client)
             known = user.name if user is not None else None
             log.warning("access.sign_in_failed", client=request.client, user=known)
             raise Unauthenticated(presented=True)
-        self._attempts.succeeded(name, request.client)
         return self._for_a_while(page, actor, seconds)
 
     def _by_plugin(self, page: Page, presented: Basic, request: SignInRequest) -> Actor | None:

@@ -114,6 +114,7 @@ class Projects:
         source: str | None = None,
         reason: str,
         actor: str,
+        administers: bool = True,
         preview: bool = False,
     ) -> ProjectOutcome:
         """Take files away for good: 404 from now on, their bytes are kept for a while, their names for ever.
@@ -121,6 +122,8 @@ class Projects:
         The project's name stays the company's own.
 
         Args:
+            administers: whether the actor is an administrator: what was deleted there before is then the
+                administrator's deletion too, and nobody else restores any of it.
             preview: see what would go, and change nothing.
         """
         scope, reason = scope_of(name, version, filename, None), checked_reason(reason)
@@ -128,7 +131,10 @@ class Projects:
             files = project.files(scope)
             if preview:
                 return project.outcome("delete", scope, files, done=False)
-            project.set(files, deleted_at=project.at, withdrawn_at=project.at, due_at=None)
+            gone = {"deleted_at": project.at, "withdrawn_at": project.at, "due_at": None}
+            project.set(files, deleted_by_admin=administers, **gone)
+            if administers:
+                project.set(project.deleted(scope), deleted_by_admin=True)
             if scope.version is None and scope.filename is None:
                 project.set_project(state=ProjectState.DELETED)
             return project.close("delete", scope, files, actor=actor, reason=reason)
@@ -142,22 +148,34 @@ class Projects:
         source: str | None = None,
         reason: str,
         actor: str,
+        administers: bool = True,
     ) -> ProjectOutcome:
         """Bring deleted files back, as long as their bytes are kept.
 
+        Args:
+            administers: whether the actor is an administrator, who alone brings back what one deleted.
+
         Raises:
-            Conflict: the bytes of none are kept any more.
+            Conflict: the bytes of none are kept any more. Forbidden: an administrator deleted all of them.
         """
         scope, reason = scope_of(name, version, filename, None), checked_reason(reason)
         with self._opened(scope, source) as project:
-            deleted = project.files(scope, deleted=True)
+            found = project.files(scope, deleted=True)
+            deleted = [file for file in found if administers or file.deleted_by_admin is False]
+            if not deleted:
+                raise Forbidden(
+                    "admin", f"an administrator deleted {scope.text}; only an administrator restores that"
+                )
             files = [file for file in deleted if file.stored_at is not None]
             if not files:
                 raise Conflict(f"the bytes of {scope.text} are not kept any more; nothing can be restored")
-            project.set(files, deleted_at=None, withdrawn_at=None)
+            project.set(files, deleted_at=None, deleted_by_admin=None, withdrawn_at=None)
             project.set_project(state=ProjectState.PRESENT)
             if len(files) < len(deleted):
                 project.notes.append(f"the bytes of {len(deleted) - len(files)} more are not kept any more")
+            if len(deleted) < len(found):
+                left = len(found) - len(deleted)
+                project.notes.append(f"an administrator deleted {left} more, and only one restores them")
             return project.close("restore", scope, files, actor=actor, reason=reason)
 
     def set_status(
@@ -166,7 +184,7 @@ class Projects:
         status: Status,
         *,
         source: str | None = None,
-        quarantines: bool = True,
+        administers: bool = True,
         reason: str,
         actor: str,
     ) -> ProjectOutcome:
@@ -175,15 +193,15 @@ class Projects:
         The reason is shown on its page, unless it is active.
 
         Args:
-            quarantines: whether the actor may quarantine a project, and end that.
+            administers: whether the actor is an administrator, who alone quarantines, and ends that.
 
         Raises:
-            Forbidden: it is about a quarantine, which is not the actor's.
+            Forbidden: it is about a quarantine, and the actor is none.
         """
         scope, reason = scope_of(name, None, None, None), checked_reason(reason)
         with self._opened(scope, source) as project:
             before = (project.row.status, project.row.status_reason)
-            if not quarantines and Status.QUARANTINED in (status, before[0]):
+            if not administers and Status.QUARANTINED in (status, before[0]):
                 raise Forbidden(
                     "admin", f"{scope.name}: an administrator quarantines a project, and ends its quarantine"
                 )
@@ -286,6 +304,13 @@ class _Opened:
             if not files:
                 raise NotFound(f"{kind}file", scope.filename, names[:5])
         return files
+
+    def deleted(self, scope: Scope) -> list[File]:
+        """The deleted files that a scope covers; there may be none."""
+        try:
+            return self.files(scope, deleted=True)
+        except NotFound:
+            return []
 
     def set(self, files: Sequence[File], **values: Any) -> None:
         """Set columns of files."""

@@ -243,6 +243,8 @@ class File(Base):
     """Since when the upstream lists it no more; for a hosted file, since when it is deleted."""
     deleted_at: Mapped[int | None] = mapped_column(BigInteger)
     """Since when a hosted file is deleted. The row stays: its name is never used again."""
+    deleted_by_admin: Mapped[bool | None]
+    """Whether an administrator deleted it, so that nobody else restores it; None: it is not deleted."""
     checks: Mapped[str | None] = mapped_column(Text)
     """The latest answer of each check in the short form of ``koschey.domain.checks``."""
     due_at: Mapped[int | None] = mapped_column(BigInteger)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from flask import request
 
 from koschey.domain.names import NormalizedName
+from koschey.domain.permissions import Permission
 from koschey.errors import NotFound, RequestInvalid
 from koschey.web.access import current_actor
 from koschey.web.current import koschey
@@ -19,9 +21,7 @@ _DONE = {"yank": "yanked", "unyank": "yanked no more", "delete": "deleted", "res
 VERBS = (*_DONE, "status")
 
 
-def carry_out(
-    verb: str, name: NormalizedName, source: str | None, *, quarantines: bool = True
-) -> ProjectOutcome:
+def carry_out(verb: str, name: NormalizedName, source: str | None) -> ProjectOutcome:
     """Do what the form, or JSON object, of the current request says.
 
     Its fields: ``reason``; of ``status`` the word; of the others ``version`` and ``filename``; of ``delete``
@@ -29,33 +29,33 @@ def carry_out(
 
     Args:
         source: the hosted source; None: the only one that has the project.
-        quarantines: whether the one who asks may quarantine a project, and end that.
 
     Raises:
+        Forbidden: only an administrator does that.
         NotFound: no such verb, project, version or file.
         RequestInvalid: a field is missing or wrong.
         Conflict: it is so already, cannot be, or several sources have the project.
     """
-    projects, actor = koschey().projects, current_actor().audit_name
+    projects, actor = koschey().projects, current_actor()
+    administers = koschey().access.answer(actor, Permission.ADMIN).allowed
+    by: dict[str, Any] = {"source": source, "actor": actor.audit_name}
     reason, version, filename = _field("reason") or "", _field("version"), _field("filename")
     if verb == "status":
         from koschey.services.projects import status_of  # as in koschey.web.admin
 
         status = status_of(_field("status") or "")
-        return projects.set_status(
-            name, status, source=source, quarantines=quarantines, reason=reason, actor=actor
-        )
-    verbs = {
+        return projects.set_status(name, status, administers=administers, reason=reason, **by)
+    verbs: dict[str, Callable[..., ProjectOutcome]] = {
         "yank": projects.yank,
         "unyank": projects.unyank,
-        "delete": projects.delete,
-        "restore": projects.restore,
+        "delete": partial(projects.delete, administers=administers),
+        "restore": partial(projects.restore, administers=administers),
     }
     if verb not in verbs:
         raise NotFound("verb", verb, VERBS)
     if verb == "delete" and version is None and filename is None and _field("whole") != "1":
         raise RequestInvalid("say which version, or that the whole project is meant (whole=1)")
-    return verbs[verb](name, version, filename, source=source, reason=reason, actor=actor)
+    return verbs[verb](name, version, filename, reason=reason, **by)
 
 
 def told(outcome: ProjectOutcome) -> str:

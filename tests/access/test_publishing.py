@@ -9,7 +9,7 @@ from werkzeug.test import TestResponse
 
 from koschey.domain.permissions import Role, Scope
 from koschey.services.projects import Status
-from tests.access.conftest import PASSWORD, House, bearer
+from tests.access.conftest import PASSWORD, House, bearer, on_both
 from tests.hosting import host
 
 WHY = {"reason": "it broke"}
@@ -20,6 +20,7 @@ HTML = {"Accept": "text/html"}
 def published(house: House) -> House:
     """acme-tool 1.0 and 1.1, and paula, who publishes acme-*."""
     house.user("paula", password=PASSWORD)
+    house.user("anna", Role.ADMIN)
     house.grant(Role.PUBLISHER, "paula", index="main", pattern="acme-*")
     for version in ("1.0", "1.1"):
         host(house.koschey, "acme-tool", version)
@@ -72,6 +73,30 @@ def test_a_quarantine_begins_and_ends_with_an_administrator(published: House) ->
 
     assert answer.status_code == 403 and "an administrator quarantines" in answer.json["detail"]
     assert listed(published) == {}
+
+
+@on_both
+def test_what_an_administrator_deleted_an_administrator_restores(published: House) -> None:
+    token, admin = published.token("paula", Scope.ADMIN), published.token("anna", Scope.ADMIN)
+    assert do(published, "delete", token, version="1.0").status_code == 200
+    assert do(published, "delete", admin, version="1.1").status_code == 200
+    refused = do(published, "restore", token, version="1.1")
+    assert refused.status_code == 403 and "only an administrator" in refused.json["detail"]
+    restored = do(published, "restore", token)
+    assert restored.json["files"] == 1
+    assert restored.json["notes"] == ["an administrator deleted 1 more, and only one restores them"]
+    assert set(listed(published)) == {"1.0"}
+
+    # Of the whole project: what its publisher had deleted before is part of that.
+    assert do(published, "delete", token, version="1.0").status_code == 200
+    assert do(published, "restore", admin, version="1.1").status_code == 200
+    published.koschey.projects.delete("acme-tool", reason="retired", actor="operator")
+    assert do(published, "restore", token, version="1.0").status_code == 403
+    assert listed(published) == {}
+    assert do(published, "restore", admin).status_code == 200
+    assert set(listed(published)) == {"1.0", "1.1"}
+    assert do(published, "delete", token, version="1.1").status_code == 200
+    assert do(published, "restore", token, version="1.1").status_code == 200, "its own once more"
 
 
 @pytest.mark.parametrize(

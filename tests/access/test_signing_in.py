@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import logging
 import statistics
+import threading
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,15 +16,17 @@ import pytest
 from koschey.cli.serve import _known_link
 from koschey.domain.credentials import is_token, make_token, without_secrets
 from koschey.domain.permissions import Role, Scope
-from koschey.errors import Conflict, NotFound, RequestInvalid, TooManyAttempts
+from koschey.errors import Busy, Conflict, NotFound, RequestInvalid, TooManyAttempts
 from koschey.services.accounts import add_user
 from koschey.services.attempts import (
+    _LOST,
     FAMILIAR,
     MOST_FOR_NAME,
     MOST_FOR_NAME_ANYWHERE,
     MOST_FROM_ADDRESS,
     WINDOW,
 )
+from koschey.services.passwords import Passwords
 from koschey.web.protection import SESSION_COOKIE
 from koschey.web.sign_in import own_path
 from tests.access.conftest import PASSWORD, Build, House, basic, bearer, by_token, on_both
@@ -329,7 +334,7 @@ def test_many_names_from_one_address_are_too_many_as_well_and_time_heals(
 ) -> None:
     attempts = private.koschey.authentication._attempts
     for number in range(MOST_FROM_ADDRESS):
-        attempts.failed(f"name-{number}", "192.0.2.1")
+        fail(private, f"name-{number}", "192.0.2.1")
     private.user("anna", None, PASSWORD)
     ask = {"environ_base": {"REMOTE_ADDR": "192.0.2.1"}}
     assert private.get("/simple/", basic("anna", PASSWORD), **ask).status_code == 429
@@ -357,9 +362,8 @@ def test_one_name_is_not_guessed_from_many_addresses_and_not_locked_where_it_is_
     home, elsewhere = ({"environ_base": {"REMOTE_ADDR": a}} for a in ("192.0.2.1", "192.0.2.2"))
     assert private.get("/simple/", basic("anna", PASSWORD), **home).status_code == 200
     private.grant(Role.READER, "anna")  # the configuration's number moves, and what is recalled goes
-    attempts = private.koschey.authentication._attempts
     for number in range(MOST_FOR_NAME_ANYWHERE):
-        attempts.failed("anna", f"198.51.100.{number % 250}")
+        fail(private, "anna", f"198.51.100.{number % 250}")
     assert private.get("/simple/", basic("anna", "wrong"), **elsewhere).status_code == 429
     assert private.get("/simple/", basic("anna", "wrong"), **home).status_code == 401
     assert private.get("/simple/", basic("otto", PASSWORD), **elsewhere).status_code == 200
@@ -367,12 +371,76 @@ def test_one_name_is_not_guessed_from_many_addresses_and_not_locked_where_it_is_
 
 @pytest.mark.parametrize("spelling", ["ANNA", " anna ", "an\u00adna", "\uff41nna", "\u00e1nna", "an na"])
 def test_a_name_is_one_however_a_directory_lets_it_be_spelled(house: House, spelling: str) -> None:
-    attempts = house.koschey.authentication._attempts
     for _ in range(MOST_FOR_NAME):
-        attempts.failed("anna", "192.0.2.1")
+        fail(house, "anna", "192.0.2.1")
     with pytest.raises(TooManyAttempts):
-        attempts.check(spelling, "192.0.2.1")
-    attempts.check("annabel", "192.0.2.1")
+        fail(house, spelling, "192.0.2.1")
+    fail(house, "annabel", "192.0.2.1")
+
+
+@on_both
+def test_attempts_at_once_are_together_no_more_than_may_fail(
+    private: House, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private.user("anna", None, PASSWORD)
+    houses, tried, most = (private, build()), 3 * MOST_FOR_NAME, MOST_FOR_NAME
+    together, looked = threading.Barrier(most), []
+
+    def looks(self: Passwords, kept: str | None, password: str) -> bool:
+        looked.append(password)
+        together.wait(timeout=60)  # as many are under way at once as may be
+        return False
+
+    monkeypatch.setattr(Passwords, "matches", looks)
+    with ThreadPoolExecutor(tried) as threads:
+        statuses = list(
+            threads.map(lambda n: houses[n % 2].status("/simple/", basic("anna", f"wrong {n}")), range(tried))
+        )
+    assert Counter(statuses) == {401: most, 429: tried - most}
+    assert len(looked) == most
+
+
+@on_both
+def test_right_ones_at_once_are_all_let_in_and_wait_for_each_other(
+    private: House, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private.user("anna", None, PASSWORD)
+    for number in range(MOST_FOR_NAME - 1):
+        assert private.status("/simple/", basic("anna", f"wrong {number}")) == 401
+    houses = (private, build())
+    monkeypatch.setattr(Passwords, "remembers", lambda self, kept, password: False)
+    with ThreadPoolExecutor(12) as threads:
+        statuses = list(
+            threads.map(lambda n: houses[n % 2].status("/simple/", basic("anna", PASSWORD)), range(24))
+        )
+    assert Counter(statuses) == {200: 24}
+    assert kept_attempts(private).count(0) == 1, "that anna was right from there"
+
+
+def test_an_attempt_whose_process_died_is_forgotten_and_a_check_that_broke_off_counts_for_nothing(
+    private: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private.user("anna", None, PASSWORD)
+    attempts = private.koschey.authentication._attempts
+    for _ in range(MOST_FOR_NAME + 1):
+        with pytest.raises(ZeroDivisionError), attempts.attempt("anna", "127.0.0.1"):
+            raise ZeroDivisionError
+    assert kept_attempts(private) == []
+    monkeypatch.setattr("koschey.services.attempts._PATIENCE", 0.2)
+    for _ in range(MOST_FOR_NAME):
+        attempts._begin(attempts._keys("anna", "127.0.0.1"))
+    with pytest.raises(Busy):
+        fail(private, "anna", "127.0.0.1")
+    real = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() + _LOST * 1000 + 10**9)
+    fail(private, "anna", "127.0.0.1")
+    assert private.status("/simple/", basic("anna", PASSWORD)) == 200
+
+
+def fail(house: House, name: str, address: str) -> None:
+    """A wrong password for a name from an address."""
+    with house.koschey.authentication._attempts.attempt(name, address):
+        pass
 
 
 def test_the_addresses_of_one_ipv6_site_are_one(private: House) -> None:
@@ -620,9 +688,8 @@ def test_a_password_link_ends_and_cannot_be_made_up(house: House, monkeypatch: p
 
 def test_who_is_locked_out_by_strangers_gets_in_by_a_password_link(house: House) -> None:
     house.user("anna", None, PASSWORD)
-    attempts = house.koschey.authentication._attempts
     for number in range(MOST_FOR_NAME_ANYWHERE):
-        attempts.failed("anna", f"198.51.100.{number % 250}")
+        fail(house, "anna", f"198.51.100.{number % 250}")
     browser = house.client()
     assert house.log_in(browser, "anna").status_code == 429
     answer = house.form(browser, _link(house, "anna"), password="another long one", again="another long one")

@@ -36,8 +36,8 @@ def manage(index: str, name: str, verb: str) -> Response:
 
         gone = verb == "delete" and request.form.get("whole") == "1"
         to = f"{prefix(index)}search" if gone else project_path(index, project)
-        return submit(lambda: told(carry_out(verb, project, source, quarantines=False)), again, to)
-    outcome = carry_out(verb, project, source, quarantines=False)
+        return submit(lambda: told(carry_out(verb, project, source)), again, to)
+    outcome = carry_out(verb, project, source)
     answer = Response(msgspec.json.encode(outcome), content_type="application/json")
     answer.headers["Cache-Control"] = "no-store"
     return answer
