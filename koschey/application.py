@@ -38,7 +38,7 @@ from koschey.services.flights import Flights
 from koschey.services.gate import Gate
 from koschey.services.health import Health
 from koschey.services.holds import Holds
-from koschey.services.hourly import DOWNLOAD, FETCHED, Hourly, Rollup
+from koschey.services.hourly import DOWNLOAD, FETCHED, UPSTREAM_BYTES, Hourly, Rollup
 from koschey.services.identities import Identities
 from koschey.services.indexes import Indexes
 from koschey.services.instance import instance_value
@@ -305,6 +305,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         negative_names=settings.negative_names,
         note=hourly.add,
     )
+    hourly.watch(UPSTREAM_BYTES, lambda: client.tally.bytes)
     admission = Admission(
         lookup,
         configuration,

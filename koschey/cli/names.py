@@ -11,7 +11,9 @@ from koschey.cli.deciding import reason_option
 from koschey.cli.running import actor, data_option, json_option, print_table, services
 
 if TYPE_CHECKING:
-    from koschey.services.names import NameOutcome
+    from collections.abc import Iterator
+
+    from koschey.services.names import NameEffect, NameOutcome
 
 
 def _verb(verb: str, argument: str, words: str, *, indexed: bool = True) -> click.Command:
@@ -91,6 +93,16 @@ _BECOMES = {
 }
 
 
+def _views(effect: NameEffect) -> Iterator[str]:
+    """What people there would see no more, and anew."""
+    if effect.view is None:
+        return
+    for seen, what in ((effect.view.vanish, "disappear from"), (effect.view.appear, "appear in")):
+        if seen.files:
+            used = f"{seen.downloads} downloads by {seen.clients} clients in the last 30 days"
+            yield f"files that {what} index {effect.index}: {seen.files}, of {seen.versions} versions; {used}"
+
+
 def _print(outcome: NameOutcome, *, as_json: bool) -> None:
     import msgspec
 
@@ -102,6 +114,8 @@ def _print(outcome: NameOutcome, *, as_json: bool) -> None:
     click.echo(f"{done} {outcome.pattern}{where}")
     for effect in outcome.effects:
         click.echo(f"  {effect.project} in index {effect.index} {_BECOMES[effect.after]}")
+        for line in _views(effect):
+            click.echo(f"    {line}")
     if outcome.changes > len(outcome.effects):
         click.echo(f"  and {outcome.changes - len(outcome.effects)} more")
     for note in outcome.notes:

@@ -37,6 +37,7 @@ from koschey.stores.locks import Locks
 from koschey.stores.lookup import FileLook, Lookup
 from koschey.stores.models import File
 from koschey.upstream.client import UpstreamClient
+from koschey.upstream.manners import Tally
 
 if TYPE_CHECKING:
     from koschey.upstream.answer import Answer
@@ -106,24 +107,27 @@ class Downloads:
         self._guard = threading.Lock()
         self._running: dict[int, Download] = {}
 
-    def join(self, file: FileLook, source: SourceConfig) -> Follower:
+    def join(self, file: FileLook, source: SourceConfig, tally: Tally | None = None) -> Follower:
         """Follow the download of that file: the one that runs already, or a new one."""
         with self._guard:
             download = self._running.get(file.file_id)
             if download is None:
-                download = self._running[file.file_id] = Download(file)
+                download = self._running[file.file_id] = Download(file, tally)
                 download.enter()  # for the thread that downloads
                 self._pool(source.id).submit(self._run, download, source)
             return Follower(download)
 
-    def fetch(self, file: FileLook, source: SourceConfig) -> FileLook:
+    def fetch(self, file: FileLook, source: SourceConfig, tally: Tally | None = None) -> FileLook:
         """Have a file in the store, by the same one download that clients would share; as it is then.
+
+        Args:
+            tally: counts what it came to, if nobody else has it on its way; None: the client's own does.
 
         Raises:
             UpstreamError, DigestMismatch: it could not be downloaded.
             StoreUnavailable: it arrived and could not be stored. Busy: not within the deadline.
         """
-        follower = self.join(file, source)
+        follower = self.join(file, source, tally)
         try:
             follower.wait_for_end(self._limits.deadline)
         finally:
@@ -341,6 +345,7 @@ class _Fetch:
             size=file.size,
             deadline=max(self._ends - time.monotonic(), 0.001),
             rest=_REST,
+            tally=self._download.tally,
         )
         if isinstance(body, int):
             raise UpstreamInvalid(source.name, f"answered {body} for {file.filename}")
@@ -361,6 +366,7 @@ class _Fetch:
             validator=self._validator,
             deadline=max(remaining, 0.001),
             rest=None if self._written else _REST,
+            tally=self._download.tally,
         ) as answer:
             skip = self._accepted(answer)
             for chunk in answer.chunks(_CHUNK):

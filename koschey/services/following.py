@@ -9,6 +9,7 @@ from enum import Enum, auto
 
 from koschey.errors import Busy, KoscheyError, UpstreamInvalid
 from koschey.stores.lookup import FileLook
+from koschey.upstream.manners import Tally
 
 WITHHELD = 64 * 1024
 """Bytes at the end of a file that nobody gets before the digest is right."""
@@ -25,8 +26,9 @@ class State(Enum):
 class Download:
     """One file on its way in. It counts who uses its spool file, and closes it after the last one."""
 
-    def __init__(self, file: FileLook) -> None:
+    def __init__(self, file: FileLook, tally: Tally | None = None) -> None:
         self.file = file
+        self.tally = tally
         self.total: int | None = file.size
         self.state = State.OPENING
         self.error: KoscheyError | None = None

@@ -35,6 +35,8 @@ DOWNLOAD, FETCHED = "download", "file.fetched"
 ASKED, UNCHANGED, FAILED = "upstream.request", "upstream.unchanged", "upstream.failure"
 DECIDED, RELEASED = "decision", "release"
 STORED_BYTES = "stored.bytes"
+UPSTREAM_BYTES = "upstream.bytes"
+"""Of pages and files that clients waited for, or a job; what syncs fetch is counted by itself."""
 SYNC_REQUESTS, SYNC_BYTES = "sync.request", "sync.bytes"
 QUEUE = ("queue.1", "queue.7", "queue.30", "queue.older")
 """Held files by their age when they were counted: up to a day, a week, 30 days, and older ones."""

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 import msgspec
+from msgspec import structs
 from sqlalchemy import delete, select, update
 
 from koschey.domain.explanation import iso
@@ -21,6 +23,7 @@ from koschey.services.configuration import Configuration, IndexConfig
 from koschey.services.deciding import checked_reason
 from koschey.services.indexes import index_row
 from koschey.services.known import KnownProject, batches
+from koschey.services.name_views import ViewChange, view_change
 from koschey.services.policies import checked_pattern
 from koschey.stores.database import Database, Transaction, now
 from koschey.stores.models import File, IndexRow, NameRuleRow, Project, ProjectState
@@ -36,6 +39,8 @@ class NameEffect(msgspec.Struct, frozen=True, kw_only=True):
     index: str
     before: Outside
     after: Outside
+    view: ViewChange | None = None
+    """What people there would see no more, and anew; of a preview only, where it is not too late."""
 
 
 class NameOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -235,13 +240,19 @@ class Names:
                 for name, projects in by_name.items()
                 if (effect := _change(index, name, projects, was, will)) is not None
             ]
+        shown = effects[:_EXAMPLES]
+        if preview:
+            shown = [
+                _viewed(tx, effect, self._configuration.index(effect.index), before, after)
+                for effect in shown
+            ]
         return NameOutcome(
             action=action,
             pattern=rule.pattern,
             index=rule.index,
             done=not preview,
             changes=len(effects),
-            effects=tuple(effects[:_EXAMPLES]),
+            effects=tuple(shown),
             notes=tuple(_notes(action, rule, by_name, indexes, after)),
         )
 
@@ -290,6 +301,18 @@ def _change(
     if before is after:
         return None
     return NameEffect(project=name, index=index.name, before=before, after=after)
+
+
+def _viewed(
+    tx: Transaction,
+    effect: NameEffect,
+    index: IndexConfig,
+    before: Sequence[NameRule],
+    after: Sequence[NameRule],
+) -> NameEffect:
+    """An effect with what people see of it."""
+    was, will = (replace(index, ownership=Ownership.of(rules, index.name)) for rules in (before, after))
+    return structs.replace(effect, view=view_change(tx.connection, effect.project, was, will, now()))
 
 
 def _notes(

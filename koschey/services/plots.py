@@ -63,7 +63,7 @@ class Plots:
         found = self._counted.series(_NAMES, min(by_hour.start, first_day * 24))
         plots = [self._added(key, title, rows, by_hour, found) for key, title, rows in _BY_HOUR]
         plots += [self._by_day(key, title, rows, by_day, found) for key, title, rows in _BY_DAY]
-        plots.append(self._synced(by_hour, found))
+        plots.append(self._fetched(by_hour, found))
         plots.append(self._storage(by_day, found))
         plots.append(self._queue(found))
         return plots
@@ -99,14 +99,18 @@ class Plots:
         return _plot(key, title, [_day(day) for day in days], series, "in the last 30 days")
 
     @staticmethod
-    def _synced(hours: range, found: dict[str, dict[int, int]]) -> Plot:
-        values = [found[hourly.SYNC_BYTES].get(hour, 0) for hour in hours]
+    def _fetched(hours: range, found: dict[str, dict[int, int]]) -> Plot:
+        series = [
+            Series(label=label, values=[found[name].get(hour, 0) for hour in hours])
+            for name, label in ((hourly.UPSTREAM_BYTES, "on demand"), (hourly.SYNC_BYTES, "by syncs"))
+        ]
+        words = ", ".join(f"{sum(row.values) / 1e9:,.1f} GB {row.label}" for row in series)
         return Plot(
-            key="synced",
-            title="Fetched by syncs",
-            description=f"{sum(values) / 1e9:,.1f} GB of pages and files in the last 48 hours.",
+            key="fetched",
+            title="Fetched from upstreams",
+            description=f"{words}: pages and files of the last 48 hours.",
             times=[_hour(hour) for hour in hours],
-            series=[Series(label="fetched", values=values)],
+            series=series,
             size=True,
         )
 
@@ -160,6 +164,7 @@ _BY_DAY = (("decisions", "Decisions", ((hourly.DECIDED, "by hand"), (hourly.RELE
 _NAMES = (
     *(name for _, _, rows in (*_BY_HOUR, *_BY_DAY) for name, _ in rows),
     hourly.STORED_BYTES,
+    hourly.UPSTREAM_BYTES,
     hourly.SYNC_BYTES,
     *hourly.QUEUE,
 )

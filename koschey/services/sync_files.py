@@ -215,8 +215,7 @@ class _Run:
         look = self._by._lookup.file(file.id)
         if look is None or look.stored_at is not None:
             return
-        stored = self._by._downloads.fetch(look, self._source)
-        self._tally.add(1, stored.size or 0)
+        self._by._downloads.fetch(look, self._source, self._tally)
 
     def _small(self, file: DueFile, permit: Permit) -> _Fetched:
         """In one piece, verified, spooled; the store and its row are for the batch."""

@@ -115,6 +115,8 @@ class UpstreamClient:
         self._max_page_bytes = max_page_bytes
         self._max_document_bytes = max_document_bytes
         self._max_root_bytes = max_root_bytes
+        self.tally = Tally()
+        """What requests came to that nobody else counts: pages and files that clients wait for."""
 
     @property
     def _session(self) -> OutgoingSession:
@@ -145,7 +147,7 @@ class UpstreamClient:
             deadline: seconds for everything, parsing included.
             past_caches: ask caches on the way to look anew: what they had was stale.
             permit: of who asks for many; without one, or past its time, the name is looked up.
-            tally: counts what the request came to.
+            tally: counts what the request came to; None: the client's own does.
 
         Raises:
             UpstreamUnavailable, UpstreamTimeout, UpstreamRefused: no answer that says anything.
@@ -159,7 +161,9 @@ class UpstreamClient:
         if past_caches:
             headers["Cache-Control"] = "no-cache"
         url = f"{endpoint.url}{quote(name, safe='')}/"
-        with self._session.open(endpoint, url, headers=headers, deadline=deadline, tally=tally) as answer:
+        with self._session.open(
+            endpoint, url, headers=headers, deadline=deadline, tally=tally or self.tally
+        ) as answer:
             if answer.status == 304 and etag:
                 return PageUnchanged()
             if answer.status in (404, 410):
@@ -192,7 +196,7 @@ class UpstreamClient:
         if etag:
             headers["If-None-Match"] = etag
         with self._session.open(
-            endpoint, endpoint.url, headers=headers, deadline=deadline, tally=tally
+            endpoint, endpoint.url, headers=headers, deadline=deadline, tally=tally or self.tally
         ) as answer:
             if answer.status == 304 and etag:
                 return RootUnchanged()
@@ -216,7 +220,9 @@ class UpstreamClient:
         """
         self._guard(endpoint, name)
         headers = {"Accept": accept, "Accept-Encoding": "identity"}
-        with self._session.open(endpoint, url, headers=headers, deadline=deadline) as answer:
+        with self._session.open(
+            endpoint, url, headers=headers, deadline=deadline, tally=self.tally
+        ) as answer:
             if answer.status in (404, 410):
                 return None
             _expect_ok(endpoint, answer)
@@ -255,7 +261,13 @@ class UpstreamClient:
             if validator:
                 headers["If-Range"] = validator
         with self._session.open(
-            endpoint, url, headers=headers, deadline=deadline, decode=False, rest=rest, tally=tally
+            endpoint,
+            url,
+            headers=headers,
+            deadline=deadline,
+            decode=False,
+            rest=rest,
+            tally=tally or self.tally,
         ) as answer:
             yield answer
 
@@ -276,7 +288,9 @@ class UpstreamClient:
         Args: as for ``file``.
         """
         self._guard(endpoint, name, permit)
-        return self._session.whole(endpoint, url, size, deadline=deadline, rest=rest, tally=tally)
+        return self._session.whole(
+            endpoint, url, size, deadline=deadline, rest=rest, tally=tally or self.tally
+        )
 
     def permit(self, endpoint: Endpoint, names: Sequence[str]) -> Permit:
         """For who asks for many: which of the names may be asked for in the next moment."""

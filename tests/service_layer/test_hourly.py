@@ -8,6 +8,7 @@ from koschey.services.pages import PAGE_MADE, PAGE_READY
 from koschey.stores.database import now
 from tests.fake_upstream import FakeUpstream
 from tests.service_layer.conftest import Deploy, Deployment, on_both
+from tests.service_layer.test_downloads import received
 
 
 def counted(here: Deployment, name: str) -> int:
@@ -96,5 +97,25 @@ def test_what_syncs_asked_is_counted_by_how_much_it_grew(here: Deployment) -> No
     here.execute("UPDATE sync_state SET requests = 1, bytes = 1000")  # an upstream was removed, another asked
     here.koschey.tasks["count_hourly"]()
     assert (counted(here, hourly.SYNC_REQUESTS), counted(here, hourly.SYNC_BYTES)) == (5, 1000)
-    [plot] = [plot for plot in here.koschey.plots.plots() if plot.key == "synced"]
-    assert plot.total == 1000
+    [plot] = [plot for plot in here.koschey.plots.plots() if plot.key == "fetched"]
+    assert [sum(row.values) for row in plot.series] == [0, 1000]
+
+
+def test_bytes_that_clients_waited_for_are_counted_apart_from_those_of_syncs(
+    here: Deployment, upstream: FakeUpstream
+) -> None:
+    file = upstream.project("sample").release("1.0")
+    here.page("sample")
+    here.koschey.hourly.flush()
+    of_the_page = counted(here, hourly.UPSTREAM_BYTES)
+    assert of_the_page > 0
+
+    assert received(here.fetch(file)) == (file.content, None)
+    here.koschey.hourly.flush()
+
+    assert counted(here, hourly.UPSTREAM_BYTES) >= of_the_page + len(file.content)
+    [plot] = [plot for plot in here.koschey.plots.plots() if plot.key == "fetched"]
+    assert [(row.label, sum(row.values)) for row in plot.series] == [
+        ("on demand", counted(here, hourly.UPSTREAM_BYTES)),
+        ("by syncs", 0),
+    ]

@@ -21,6 +21,7 @@ from koschey.errors import (
     RequestInvalid,
 )
 from koschey.services.indexes import UpstreamSpec
+from koschey.services.name_views import Seen, ViewChange
 from koschey.services.pages import ReadyPage
 from tests.fake_upstream import FakeUpstream
 from tests.hosting import host
@@ -312,6 +313,50 @@ def test_a_preview_says_what_would_change_and_changes_nothing(
     assert [(e.project, e.index, e.after) for e in outcome.effects] == [("acme-tool", "main", "closed")]
     assert here.events("name.reserve") == []
     assert len(here.listed("acme-tool")) == 1
+
+
+@on_both
+def test_a_preview_says_what_would_disappear_and_from_whose_view(
+    here: Deployment, upstream: FakeUpstream
+) -> None:
+    project = upstream.project("acme-tool")
+    project.release("1.0", sdist=True)
+    project.release("2.0")
+    here.koschey.policies.set("main", "*", 7.0, None, {}, actor="test")
+    project.release("3.0", upload_time=fresh())
+    here.koschey.indexes.add_index("team", ["upstream"], hold_days=0, actor="test")
+    here.page("acme-tool")
+    [used] = here.rows("SELECT id FROM file WHERE filename = 'acme_tool-2.0-py3-none-any.whl'")
+    for index, who in (("main", "ann"), ("main", "ann"), ("main", "bob"), ("team", "eve")):
+        here.koschey.usage.add(index, used["id"], who)
+    here.koschey.usage.flush()
+
+    for say in (here.koschey.names.claim, here.koschey.names.reserve):
+        claimed = say("acme-tool", index=None, preview=True, **BY)
+        views = {effect.index: effect.view for effect in claimed.effects}
+        assert views["main"] is not None and views["team"] is not None
+        assert views["main"].vanish == Seen(files=3, versions=2, downloads=3, clients=2), (
+            "held: seen by nobody"
+        )
+        assert views["team"].vanish == Seen(files=4, versions=3, downloads=1, clients=1)
+        assert views["main"].appear == views["team"].appear == Seen(0, 0, 0, 0)
+    claim(here)
+    back = here.koschey.names.unclaim("acme-tool", index=None, preview=True, **BY)
+    assert [(e.view.appear.files, e.view.vanish.files) for e in back.effects if e.view] == [(3, 0), (4, 0)]
+
+
+def test_a_preview_of_a_merger_counts_what_the_company_does_not_have_itself(
+    here: Deployment, upstream: FakeUpstream
+) -> None:
+    upstream.project("acme-tool").release("1.0")
+    upstream.project("acme-tool").release("3.0")
+    upload(here)
+    here.koschey.names.merge("acme-tool", **BY)
+    here.page("acme-tool")
+
+    [effect] = here.koschey.names.unmerge("acme-tool", preview=True, **BY).effects
+
+    assert effect.view == ViewChange(vanish=Seen(1, 1, 0, 0), appear=Seen(0, 0, 0, 0)), "3.0 is the company's"
 
 
 @pytest.mark.parametrize(
