@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select, text
+from sqlalchemy import Connection, select, text
 
 from koschey.domain.page import Microseconds
 from koschey.services.holds import Holds
@@ -30,7 +30,7 @@ def settle_lapsed(database: Database, holds: Holds) -> int:
     """
     at = now()
     with database.reading() as session:
-        names = session.scalars(_LAPSED, {"cursor": _CURSOR, "overlap": _OVERLAP, "now": at}).all()
+        names = lapsed(session.connection(), at)
     settled = 0
     for start in range(0, len(names), _NAMES_AT_ONCE):
         settled += _settle(database, holds, names[start : start + _NAMES_AT_ONCE])
@@ -38,6 +38,11 @@ def settle_lapsed(database: Database, holds: Holds) -> int:
         with database.transaction() as tx:
             tx.connection.execute(_REMEMBER, {"name": _CURSOR, "value": at})
     return settled
+
+
+def lapsed(connection: Connection, at: Microseconds) -> Sequence[str]:
+    """Names about which a decision ran out lately: what is recorded may say that they show what is hidden."""
+    return connection.scalars(_LAPSED, {"cursor": _CURSOR, "overlap": _OVERLAP, "now": at}).all()
 
 
 def _settle(database: Database, holds: Holds, names: Sequence[str]) -> int:

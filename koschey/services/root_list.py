@@ -152,4 +152,9 @@ _STATE = text(
     "WHERE c.name = 'serial'"
 )
 _SERIAL = text("SELECT value FROM counter WHERE name = 'serial'")
-_UNTIL = text("SELECT min(until) FROM hold WHERE index_id = :index AND until > :now")
+#: When the list changes by itself: a hold ends, or a decision that shows something runs out.
+_UNTIL = text(
+    "SELECT min(moment) FROM ("
+    "SELECT min(until) AS moment FROM hold WHERE index_id = :index AND until > :now UNION ALL "
+    "SELECT min(expires_at) FROM decision WHERE expires_at > :now) AS moments"
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import batched, groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from koschey.services.known import (
     judge,
     owners,
 )
+from koschey.services.lapses import lapsed
 from koschey.stores.models import File, Hold, ProjectState
 
 #: Rows that the database hands over at a time: a list of 700,000 names never is in memory as rows.
@@ -40,7 +41,7 @@ def listed(
 
     A project with files of which none is visible is not in the list, by what is recorded of its holds. Where
     the end of one has come and no sweep has recorded what follows, its file is judged: checks that are not
-    done may hide it further.
+    done may hide it further. So is each file of a project about which a decision ran out lately.
 
     Args:
         names: only these; what of them no source knows is said to be not in the list.
@@ -67,33 +68,48 @@ _SHOWN, _HIDDEN, _ENDED = 0, 1, 2
 def _owned(
     connection: Connection, index: IndexConfig, rows: Iterable[Any], at: Microseconds
 ) -> Iterator[Name]:
+    over = frozenset(lapsed(connection, at))
     for batch in batched(((name, list(group)) for name, group in groupby(rows, key=itemgetter(1))), AT_ONCE):
         owning = []
         for name, found in batch:
             ids = {project.id for project in owners(index, [KnownProject._make(row[:6]) for row in found])}
-            owning.append((name, [row for row in found if row[0] in ids]))
-        ended = [parts for _, parts in owning if any(row[7] == _ENDED for row in parts)]
-        visible = _visible(connection, index, ended, at) if ended else frozenset[int]()
-        for name, parts in owning:
+            doubtful = (_SHOWN, _ENDED) if name in over else (_ENDED,)
+            parts = [row for row in found if row[0] in ids]
+            owning.append((name, parts, [row for row in parts if row[7] in doubtful]))
+        judged = [(parts, doubted) for _, parts, doubted in owning if doubted]
+        visible = _visible(connection, index, judged, over, at) if judged else frozenset[int]()
+        for name, parts, doubted in owning:
             present = [row for row in parts if row[3] == ProjectState.PRESENT]
-            shown = any(row[7] == _SHOWN or row[0] in visible for row in present)
+            shown = any(row[0] in visible if row in doubted else row[7] == _SHOWN for row in present)
             yield Name(name, max(row[6] for row in parts) if shown else None)
 
 
 def _visible(
-    connection: Connection, index: IndexConfig, ended: Sequence[Sequence[Any]], at: Microseconds
+    connection: Connection,
+    index: IndexConfig,
+    judged: Sequence[tuple[Sequence[Any], Sequence[Any]]],
+    over: Container[str],
+    at: Microseconds,
 ) -> frozenset[int]:
-    """Of projects whose files are all recorded as hidden, those of which an ended hold left one visible."""
-    over = select(Hold.file_id).where(Hold.index_id == index.id, Hold.until <= at)
-    ids = [row[0] for parts in ended for row in parts if row[7] == _ENDED]
-    files = files_of(connection, ids, File.id.in_(over), File.deleted_at.is_(None))
-    decisions = decisions_about(connection, {row[1] for parts in ended for row in parts if row[5]})
+    """Of the doubtful projects those that show something.
+
+    Args:
+        judged: of each name its projects, and which of them are to be judged: by the files that an ended hold
+            hid, for all others are hidden.
+        over: names about which a decision ran out; of these each file is judged.
+    """
+    ended = select(Hold.file_id).where(Hold.index_id == index.id, Hold.until <= at)
+    rows = [row for _, doubted in judged for row in doubted]
+    there = File.deleted_at.is_(None)
+    files = files_of(connection, [row[0] for row in rows if row[1] not in over], File.id.in_(ended), there)
+    files |= files_of(connection, [row[0] for row in rows if row[1] in over], there)
+    decisions = decisions_about(connection, {row[1] for row in rows if row[5]})
     visible = set()
-    for parts in ended:
+    for parts, doubted in judged:
         quarantined = parts[0][4] == "quarantined"
-        for project in (KnownProject._make(row[:6]) for row in parts if row[7] == _ENDED):
+        for project in (KnownProject._make(row[:6]) for row in doubted):
             judging = judge(index, project, decisions, quarantined=quarantined)
-            if any(judging.verdict(file, at).visible for file in files[project.id]):
+            if any(judging.verdict(file, at).visible for file in files.get(project.id, ())):
                 visible.add(project.id)
     return frozenset(visible)
 

@@ -30,17 +30,29 @@ def test_a_new_file_is_recorded_with_the_times_that_the_quarantine_needs(
 ) -> None:
     before = now()
     here.look("sample")
-    looked = here.project("sample")["looked_at"]
     first = here.file("sample-1.0-py3-none-any.whl")
+    here.look("sample")  # without news: it counts as a look all the same
+    looked = here.project("sample")["looked_at"]
     project.release("2.0")
     here.look("sample")
     second = here.file("sample-2.0-py3-none-any.whl")
 
     assert first["previous_look"] is None
     assert before <= first["first_seen"] <= now()
-    assert second["previous_look"] == looked
+    assert second["previous_look"] == looked > first["first_seen"]
     assert second["first_seen"] > looked
     assert second["upload_time"] == first["upload_time"]
+
+
+def test_a_reset_forgets_no_look_that_found_a_file(here: Deployment, project: Project) -> None:
+    """Otherwise whoever has the upstream's files could date new ones back past the hold."""
+    here.look("sample")
+    seen = here.file("sample-1.0-py3-none-any.whl")["first_seen"]
+    here.koschey.indexes.reset_upstream("upstream", actor="test")
+    project.release("0.9")
+    here.look("sample")
+    assert here.file("sample-0.9-py3-none-any.whl")["previous_look"] == seen
+    assert here.listed("sample") == {"sample-1.0-py3-none-any.whl"}
 
 
 def test_a_look_without_news_changes_neither_serial_nor_journal(here: Deployment, project: Project) -> None:

@@ -249,6 +249,39 @@ def test_a_long_list_leaves_out_what_is_wholly_held(deploy: Deploy, upstream: Fa
 
 
 @on_both
+def test_a_name_is_gone_from_list_and_search_when_its_approval_or_trust_runs_out(
+    deploy: Deploy, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before any sweep has recorded it, and although the list was rendered while it was there."""
+    here = deploy(quarantine_days=30)
+    fresh = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    names = ("tool-approved", "tool-both", "tool-trusted", "tool-vain")
+    upstream.project("tool-both").release("0.1")
+    for name in names:
+        file = upstream.project(name).release("1.0", upload_time=fresh)
+        upstream.fail(file.filename, status=503, times=1000)  # whoever comes to check it gets nothing
+        here.look(name)
+    passed = " ".join(f"{check}=pass" for check in sorted(here.koschey.configuration.index("main").checks))
+    here.execute("UPDATE file SET checks = :checks", checks=passed)
+    ends = time.time_ns() // 1000 + 60 * 10**6
+    review, by = here.koschey.review, {"index": None, "reason": "test", "actor": "ann", "expires_at": ends}
+    for name in names[:2]:
+        review.approve(name, "1.0", **by)
+    review.trust("tool-trusted", **by)
+    roots = Roots(here, small=100)
+
+    def found() -> list[str]:
+        return list(here.koschey.search.find("main", "tool", Names(frozenset({"*"}))).names)
+
+    assert roots.names() == found() == list(names[:3])
+    real = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() + 61 * 10**9)
+    assert roots.names() == found() == ["tool-both"]
+    here.koschey.tasks["release_due"]()
+    assert roots.names() == found() == ["tool-both"]
+
+
+@on_both
 @pytest.mark.parametrize("small", [0, 100], ids=["long", "short"])
 def test_a_hold_that_ended_shows_a_name_only_when_its_checks_are_done(
     deploy: Deploy, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch, small: int
