@@ -136,7 +136,9 @@ class Settings:
         "The digest that htmx must have (Subresource Integrity); empty: none is asked for.",
     )
     accel_redirect: str = _setting(
-        "", "Location prefix for X-Accel-Redirect behind nginx, such as /_blobs/; empty: send files directly."
+        "",
+        "Location prefix for X-Accel-Redirect, such as /_blobs/, by which nginx sends stored files "
+        "(whole ones of 512 KiB or less come from Koschey, in one exchange); empty: Koschey sends all.",
     )
     presigned_seconds: int = _setting(
         300, "Lifetime of presigned download links of an S3 store, in seconds; 0: stream through Koschey."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -198,8 +199,9 @@ def test_the_etag_stays_strong_behind_nginx(nginx: Running, showcase: Project, e
 @needs_nginx
 def test_a_file_that_nginx_sends_is_the_same(nginx: Running, project: Project) -> None:
     wheel = project.release("1.0+local.1", payload=b"n" * 100_000)
+    large = project.release("2.0", payload=random.Random(2).randbytes(600_000))
     url = file_url(nginx, wheel)
-    for _ in range(2):  # the first one streams while it arrives, the second is nginx's
+    for _ in range(2):  # the first one streams while it arrives, the second is read at once: it is small
         answer = download(url, Accept_Encoding="gzip")
         assert answer.content == wheel.content
         assert "Content-Encoding" not in answer.headers
@@ -217,4 +219,10 @@ def test_a_file_that_nginx_sends_is_the_same(nginx: Running, project: Project) -
     assert download(url, Range="bytes=-100", If_Range='"other"').status_code == 200
     head, _ = raw_request(nginx.url, "HEAD", path_of(url))
     assert head.headers["Content-Length"] == str(len(wheel.content))
+    assert "Last-Modified" not in download(url).headers
     assert get(nginx.url + "/_blobs/").status_code == 404
+
+    url = file_url(nginx, large)
+    running.eventually(lambda: "Last-Modified" in download(url).headers)
+    answer = download(url)
+    assert (answer.content, answer.headers["ETag"]) == (large.content, f'"{large.sha256}"')

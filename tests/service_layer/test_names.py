@@ -54,13 +54,16 @@ OWNED = pytest.mark.parametrize("own", [reserve, claim, upload])
 
 @pytest.mark.parametrize("own", [reserve, claim])
 def test_why_says_of_a_name_without_files_that_it_is_reserved(
-    here: Deployment, own: Callable[[Deployment], None]
+    here: Deployment, upstream: FakeUpstream, own: Callable[[Deployment], None]
 ) -> None:
     with pytest.raises(NotFound, match=r"no project 'acme-tool' here$"):
         here.koschey.explanations.project("main", normalize("acme-tool"))
     own(here)
-    with pytest.raises(NameUnused, match="reserved for the company's own packages"):
-        here.koschey.explanations.project("main", normalize("acme-tool"))
+    upstream.requests.clear()
+    for name in ("acme-tool", "acme.TOOL"):
+        with pytest.raises(NameUnused, match="reserved for the company's own packages"):
+            here.koschey.explanations.project("main", normalize(name))
+    assert upstream.requests == []
 
 
 @OWNED
