@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from koschey.errors import NotFound
 from koschey.services.downloads import Downloads
 from koschey.services.indexes import UpstreamSpec
 from koschey.stores.database import now
@@ -53,6 +54,17 @@ def test_a_reset_forgets_no_look_that_found_a_file(here: Deployment, project: Pr
     here.look("sample")
     assert here.file("sample-0.9-py3-none-any.whl")["previous_look"] == seen
     assert here.listed("sample") == {"sample-1.0-py3-none-any.whl"}
+
+
+def test_a_404_is_no_look_by_which_the_past_of_a_project_would_be_late(
+    here: Deployment, upstream: FakeUpstream
+) -> None:
+    with pytest.raises(NotFound):
+        here.page("missing")
+    upstream.project("missing").release("1.0")
+    here.look("missing")
+    assert here.file("missing-1.0-py3-none-any.whl")["previous_look"] is None
+    assert here.listed("missing") == {"missing-1.0-py3-none-any.whl"}
 
 
 def test_a_look_without_news_changes_neither_serial_nor_journal(here: Deployment, project: Project) -> None:
