@@ -208,3 +208,35 @@ def test_a_hosted_source_that_is_there_stays_the_only_one(settings: Settings) ->
     downgrade_database(settings, "0002")
     prepare(settings)
     assert one(settings, "SELECT name FROM source WHERE kind = 'hosted'") == "hosted"
+
+
+def test_a_request_from_before_says_its_version_as_the_project_spells_it(settings: Settings) -> None:
+    prepare(settings)
+    downgrade_database(settings, "0018")
+    with database(settings) as engine, engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO project (source_id, name, state, status, serial, first_seen, decided) "
+                "SELECT id, 'sample', 'present', 'active', 0, 1, false FROM source WHERE kind = 'upstream'"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO file (project_id, filename, version, path, first_seen, yanked, attempts, "
+                "metadata_advertised, metadata_stored) "
+                "SELECT id, 's-2.0.0.zip', '2.0.0', 'a/b/s-2.0.zip', 1, false, 0, false, false FROM project"
+            )
+        )
+        for version in ("2", "3"):
+            connection.execute(
+                text(
+                    'INSERT INTO ask ("index", project, version, state, people, asked_at, seen_serial) '
+                    "VALUES ('main', 'sample', :version, 'open', 1, 1, 0)"
+                ),
+                {"version": version},
+            )
+
+    prepare(settings)
+
+    assert one(settings, "SELECT spelled FROM ask WHERE version = '2'") == "2.0.0"
+    assert one(settings, "SELECT spelled FROM ask WHERE version = '3'") == "3", "nobody knows how else"

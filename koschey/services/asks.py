@@ -60,6 +60,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     index: str
     project: str
     version: str
+    """As the project spells it."""
     state: AskState
     people: int
     asked_at: Microseconds
@@ -119,15 +120,16 @@ class Asks:
             raise Conflict(f"{project} {version} is visible: it can be installed")
         if state is State.REJECTED:
             raise Conflict(f"{project} {version} is {found.sentence}; talk to whom that names")
-        at, spelt = now(), canonical(version)
+        at, release, spelled = now(), canonical(version), found.versions[0].version or version
         with self._database.transaction() as tx:
             tx.lock_name(project)
-            row = _open(tx, index, project, spelt)
+            row = _open(tx, index, project, release)
             if row is None:
                 row = AskRow(
                     index=index,
                     project=project,
-                    version=spelt,
+                    version=release,
+                    spelled=spelled,
                     state=AskState.OPEN,
                     asked_at=at,
                     announced_at=0,
@@ -143,7 +145,7 @@ class Asks:
                     actor=f"user:{actor}",
                     project=project,
                     index=index,
-                    subject=f"{project}=={spelt}",
+                    subject=_subject(row),
                     reason=reason,
                 )
             else:
@@ -171,7 +173,7 @@ class Asks:
                 actor=f"user:{actor}",
                 project=row.project,
                 index=row.index,
-                subject=f"{row.project}=={row.version}",
+                subject=_subject(row),
             )
             if row.people == 0:
                 row.state, row.answered_at, row.answered_by = AskState.WITHDRAWN, now(), f"user:{actor}"
@@ -321,7 +323,7 @@ def _answer(tx: Transaction, row: AskRow, state: AskState, *, actor: str, answer
         actor=actor,
         project=row.project,
         index=row.index,
-        subject=f"{row.project}=={row.version}",
+        subject=_subject(row),
         before=AskState.OPEN.value,
         after=state.value,
         reason=answer,
@@ -330,7 +332,11 @@ def _answer(tx: Transaction, row: AskRow, state: AskState, *, actor: str, answer
 
 def _ask(row: AskRow) -> Ask:
     values: dict[str, Any] = {name: getattr(row, name) for name in Ask.__struct_fields__}
-    return Ask(**values | {"state": AskState(row.state)})
+    return Ask(**values | {"state": AskState(row.state), "version": row.spelled})
+
+
+def _subject(row: AskRow) -> str:
+    return f"{row.project}=={row.spelled}"
 
 
 #: Open wishes about projects that changed since somebody looked.

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from msgspec import structs
+
 from koschey.domain.decisions import canonical
 from koschey.domain.explaining import file_words, near, policy_words, summary, version_words
 from koschey.domain.explanation import iso, moment, sentence
@@ -161,7 +163,7 @@ class Explanations:
             held=counts[State.HELD],
             rejected=counts[State.REJECTED],
             versions=words,
-            decisions=tuple(decisions[-_DECISIONS_SHOWN:][::-1]),
+            decisions=_spelled(case, decisions[-_DECISIONS_SHOWN:][::-1]),
             contact=self._contact,
             **(facts | further),
         )
@@ -175,6 +177,17 @@ class Explanations:
         return self._explanation(
             case, [], (), [], version=version, sentence=words, near=near(version, case.versions)
         )
+
+
+def _spelled(case: Case, decisions: Sequence[Said]) -> tuple[Said, ...]:
+    """Decisions, which have canonical versions, with these as the project spells them."""
+    if not any(decision.version for decision in decisions):
+        return tuple(decisions)
+    known = {canonical(version): version for version in reversed(case.versions)}
+    return tuple(
+        structs.replace(decision, version=known.get(decision.version or "", decision.version))
+        for decision in decisions
+    )
 
 
 def _state(judged: Sequence[Judged]) -> State:

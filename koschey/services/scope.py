@@ -76,7 +76,7 @@ def selected(here: Sitting, scope: Scope) -> list[KnownFile]:
         versions = {file.version for file in files if file.version is not None}
         files = [file for file in files if file.version and canonical(file.version) == scope.version]
         if not files:
-            raise NotFound("version", f"{scope.name}=={scope.version}", near(scope.version, versions))
+            raise NotFound("version", scope.text, near(scope.version, versions))
     if scope.filename is not None:
         names = [file.filename for file in files]
         files = [file for file in files if file.filename == scope.filename]

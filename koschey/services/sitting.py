@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import select, update
 
-from koschey.domain.decisions import Decision, Kind
+from koschey.domain.decisions import Decision, Kind, canonical
 from koschey.domain.quarantine import Verdict
 from koschey.errors import NotFound
 from koschey.services.configuration import Configuration, IndexConfig
@@ -128,9 +128,16 @@ class Sitting:
             reverts=decision.id,
             actor=actor,
             reason=reason,
-            subject=decision.filename or (f"{name}=={decision.version}" if decision.version else name),
+            subject=decision.filename or self._spelled(name, decision.version),
             before=f"{decision.kind} by {decision.actor}: {decision.reason}",
         )
+
+    def _spelled(self, name: str, version: str | None) -> str:
+        """A name, with a canonical version as the name's first file of it spells that."""
+        if version is None:
+            return name
+        spelled = (file.version for file in self.files(name) if file.version is not None)
+        return f"{name}=={next((one for one in spelled if canonical(one) == version), version)}"
 
     def mark_due(self, files: Sequence[KnownFile]) -> None:
         """Have files stored and checked next, whatever was found in them before."""

@@ -98,7 +98,7 @@ class Telling:
                 if self._hook is not None:
                     self._hook(msgspec.json.encode(notice))
                 if self._post is not None and self._reviewers and row.state == AskState.OPEN:
-                    self._post(_mail(self._reviewers, f"Request: {row.project} {row.version}", notice))
+                    self._post(_mail(self._reviewers, f"Request: {row.project} {row.spelled}", notice))
             except KoscheyError as error:
                 log.warning("ask.not_announced", ask=row.id, problem=str(error))
                 if now() - (row.answered_at or row.asked_at) < _PAUSE * 2**_TRIES * 1_000_000:
@@ -125,7 +125,7 @@ class Telling:
                 self._post(
                     _mail(
                         asker.email,
-                        f"{ask.project} {ask.version}: {_WORDS[AskState(ask.state)]}",
+                        f"{ask.project} {ask.spelled}: {_WORDS[AskState(ask.state)]}",
                         self._notice(ask),
                     )
                 )
@@ -143,8 +143,8 @@ class Telling:
 
     def _notice(self, row: AskRow) -> Notice:
         prefix = "" if row.index == "main" else f"/{row.index}"
-        url = f"{self._public_url}{prefix}/why/{row.project}/{row.version}" if self._public_url else ""
-        what = f"{row.project} {row.version} in index {row.index}"
+        url = f"{self._public_url}{prefix}/why/{row.project}/{row.spelled}" if self._public_url else ""
+        what = f"{row.project} {row.spelled} in index {row.index}"
         if row.state == AskState.OPEN:
             people = "1 person asks" if row.people == 1 else f"{row.people} people ask"
             words = f"{people} for {what}"
@@ -156,7 +156,7 @@ class Telling:
             id=row.id,
             index=row.index,
             project=row.project,
-            version=row.version,
+            version=row.spelled,
             people=row.people,
             url=url,
             answer=row.answer,

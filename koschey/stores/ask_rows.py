@@ -24,7 +24,9 @@ class AskRow(Base):
     project: Mapped[str] = mapped_column(String(200))
     """Normalised name."""
     version: Mapped[str] = mapped_column(Text)
-    """Canonical."""
+    """Canonical: what is matched."""
+    spelled: Mapped[str] = mapped_column(Text)
+    """As the project spells it: what people read."""
     state: Mapped[str] = mapped_column(String(10))
     """``koschey.services.asks.AskState``."""
     people: Mapped[int] = mapped_column(default=0)

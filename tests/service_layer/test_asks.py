@@ -132,8 +132,9 @@ def test_people_who_want_the_same_version_make_one_request(make: Callable[..., D
         ("anna", "the build needs it"),
         ("ben", "still"),
     ]
-    assert [each.version for each in here.koschey.asks.wanted()] == ["1", "2"]
-    assert [each.version for each in here.koschey.asks.of("ben")] == ["1"]
+    assert [each.version for each in here.koschey.asks.wanted()] == ["1.0", "2.0"]
+    assert [each.version for each in here.koschey.asks.of("ben")] == ["1.0"]
+    assert {event["subject"] for event in here.events("ask.made")} == {"sample==1.0", "sample==2.0"}
     assert [event["actor"] for event in here.events("ask.made")] == ["user:anna", "user:ben", "user:anna"]
 
 
@@ -229,14 +230,14 @@ def test_reviewers_and_those_who_asked_get_mail(
     ask(here, email="anna@corp.example")
     tell(here), tell(here)
     [new] = box.to("review@corp.example")
-    assert "1 person asks for sample 1 in index main" in new
-    assert "https://index.example/why/sample/1" in new
+    assert "1 person asks for sample 1.0 in index main" in new
+    assert "https://index.example/why/sample/1.0" in new
     here.koschey.review.approve("sample", "1.0", reason="fine", actor="rita")
     here.koschey.asks.settle()
     tell(here), tell(here)
     [answer] = box.to("anna@corp.example")
-    assert "Subject: sample 1: can be installed now" in answer
-    assert "approved by rita: fine" in answer.replace("\r\n", " ")
+    assert "Subject: sample 1.0: can be installed now" in answer
+    assert "approved by rita: fine" in answer.replace("=\r\n", "").replace("\r\n", " ")
     assert len(box.to("review@corp.example")) == 1
 
 
@@ -271,7 +272,7 @@ def test_a_webhook_gets_signed_json_and_again_when_it_failed(
     assert signed == "sha256=" + hmac.new(b"s3cret-canary", body, hashlib.sha256).hexdigest()
     here.koschey.asks.refuse(made.id, actor="rita", reason="use 0.9")
     tell(here)
-    assert hook.notices[-1]["text"] == "sample 1 in index main: refused by rita (use 0.9)"
+    assert hook.notices[-1]["text"] == "sample 1.0 in index main: refused by rita (use 0.9)"
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_decisions_are_told_with_their_standing(held: Deployment) -> None:
     assert one.sentence.endswith("by carl: a report")
     assert one.versions[0].files[0].ends.startswith("by itself on ")
     hold, _trust = one.decisions
-    assert (hold.kind.value, hold.version, hold.standing) == ("hold", "1", "in force")
+    assert (hold.kind.value, hold.version, hold.standing) == ("hold", "1.0", "in force")
 
 
 def test_a_decision_for_another_index_is_not_told(held: Deployment) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from koschey.domain.names import NormalizedName
 from koschey.domain.policy import Effect
 from koschey.errors import Conflict, KoscheyError, NotFound, RequestInvalid
 from koschey.services.indexes import UpstreamSpec
@@ -110,8 +111,11 @@ def test_the_record_spells_a_version_as_its_project_does(held: Deployment) -> No
     review = held.koschey.review
     review.recheck("sample", version="2", actor="anna")
     review.reject("Sample", version="2.0.0", **HOW)
-    said = held.events("check.requested", "decision.reject")
-    assert [event["subject"] for event in said] == ["sample==2.0", "sample==2.0"]
+    why = held.koschey.explanations.version("main", NormalizedName("sample"), "2")
+    assert [decision.version for decision in why.decisions] == ["2.0"]
+    review.revert("Sample", version="2", **HOW)
+    said = held.events("check.requested", "decision.reject", "decision.revert")
+    assert [event["subject"] for event in said] == ["sample==2.0"] * 3
 
 
 @on_both
