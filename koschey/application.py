@@ -27,6 +27,7 @@ from koschey.services.admission import Admission
 from koschey.services.arrivals import Arrivals
 from koschey.services.attempts import Attempts
 from koschey.services.authentication import Authentication
+from koschey.services.bootstrap import bootstrap, is_new
 from koschey.services.catalog import Catalog
 from koschey.services.checking import Checking
 from koschey.services.configuration import Configuration
@@ -40,7 +41,6 @@ from koschey.services.health import Health
 from koschey.services.holds import Holds
 from koschey.services.hourly import DOWNLOAD, FETCHED, UPSTREAM_BYTES, Hourly, Rollup
 from koschey.services.identities import Identities
-from koschey.services.indexes import Indexes
 from koschey.services.instance import instance_value
 from koschey.services.mirror import Mirror
 from koschey.services.opinions import Opinions
@@ -261,10 +261,10 @@ def _sweep_review(database: Database) -> None:
 def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
     database = Database(engine)
     hourly = Hourly(database)
-    indexes = Indexes(database)
-    if indexes.is_new():
+    if is_new(database):
         with locks.hold("bootstrap", 30.0):  # the first start may be that of several processes
-            indexes.bootstrap(
+            bootstrap(
+                database,
                 upstream_url=settings.resolved_upstream_url,
                 hold_days=settings.quarantine_days,
                 refresh_seconds=settings.refresh_seconds,
@@ -412,7 +412,6 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         client=client,
         queue=queue,
         configuration=configuration,
-        indexes=indexes,
         authentication=authentication,
         access=access_service,
         hooks=hooks,

@@ -14,7 +14,7 @@ from flask import Flask
 from sqlalchemy import create_engine
 
 from koschey import settings as settings_module
-from koschey.services.indexes import Indexes
+from koschey.services.bootstrap import bootstrap, is_new
 from koschey.settings import Settings
 from koschey.stores import schema
 from koschey.stores.database import Database, db, engine_options, tune
@@ -65,9 +65,10 @@ def first_start(environment: Mapping[str, str]) -> None:
     engine = create_engine(settings.resolved_database_url, **engine_options(settings))
     try:
         tune(engine)
-        indexes = Indexes(Database(engine))
-        if schema.version(engine) == schema.HEAD and indexes.is_new():
-            indexes.bootstrap(
+        database = Database(engine)
+        if schema.version(engine) == schema.HEAD and is_new(database):
+            bootstrap(
+                database,
                 upstream_url=settings.resolved_upstream_url,
                 hold_days=settings.quarantine_days,
                 refresh_seconds=settings.refresh_seconds,

@@ -6,7 +6,7 @@ import click
 
 from koschey import settings as settings_module
 from koschey.cli.running import data_option, json_option, print_table
-from koschey.services.indexes import without_userinfo
+from koschey.services.upstream_spec import without_userinfo
 
 
 @click.group()

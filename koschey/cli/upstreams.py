@@ -135,7 +135,7 @@ def _bytes(text: str) -> int:
 
 
 def _spec(url: str | None, password_stdin: bool, token_stdin: bool, **values: Any) -> Any:  # noqa: FBT001 - click's
-    from koschey.services.indexes import UpstreamSpec
+    from koschey.services.upstream_spec import UpstreamSpec
 
     if password_stdin and token_stdin:
         raise click.UsageError("only one secret can be read from standard input")
@@ -167,7 +167,7 @@ def add(name: str, url: str, indexes: tuple[str, ...], **options: Any) -> None:
 @data_option
 def edit(name: str, url: str | None, **options: Any) -> None:
     """Change the upstream NAME; what is not said stays."""
-    from koschey.services.indexes import UpstreamSpec
+    from koschey.services.upstream_spec import UpstreamSpec
 
     keep = _keep_spec(options)
     spec = _spec(url, **options)

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from koschey.domain.decisions import Kind
 from koschey.errors import Conflict, NotFound, RequestInvalid
 from koschey.services.deciding import append_decision
-from koschey.services.indexes import raise_policy_versions
+from koschey.services.index_rows import raise_policy_versions
 from koschey.services.sitting import Outcome, keep_index
 from koschey.stores.database import Database, Transaction, now
 from koschey.stores.models import DecisionRow, IndexRow, IndexSource, Source, SourceKind

@@ -24,7 +24,7 @@ from koschey.services.downloads import Downloads
 from koschey.services.flights import Flights
 from koschey.services.following import Follower
 from koschey.services.gate import Gate
-from koschey.services.indexes import without_userinfo
+from koschey.services.upstream_spec import without_userinfo
 from koschey.stores.blobs import BlobStore
 from koschey.stores.database import Database, now
 from koschey.stores.lookup import FileLook, Lookup

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from koschey.errors import Conflict, NotFound
-from koschey.services.indexes import (
+from koschey.services.index_rows import (
     check_slug,
     index_row,
     raise_policy_versions,

@@ -21,7 +21,7 @@ from koschey.domain.ownership import NameRule, Outside, Ownership, RuleKind
 from koschey.errors import Conflict, NotFound, RequestInvalid
 from koschey.services.configuration import Configuration, IndexConfig
 from koschey.services.deciding import checked_reason
-from koschey.services.indexes import index_row
+from koschey.services.index_rows import index_row
 from koschey.services.known import KnownProject, batches
 from koschey.services.name_views import ViewChange, view_change
 from koschey.services.policies import checked_pattern

@@ -24,7 +24,7 @@ from koschey.errors import NotFound, RequestInvalid
 from koschey.services.configuration import Configuration, policy_rule
 from koschey.services.deciding import checked_reason
 from koschey.services.impact import Impact, impact_of
-from koschey.services.indexes import raise_policy_versions
+from koschey.services.index_rows import raise_policy_versions
 from koschey.stores.database import Database
 from koschey.stores.models import IndexRow, PolicyRow
 

@@ -27,7 +27,6 @@ from koschey.services.gate import Gate
 from koschey.services.health import Health
 from koschey.services.holds import Holds
 from koschey.services.hourly import Hourly
-from koschey.services.indexes import Indexes
 from koschey.services.orphans import Orphans
 from koschey.services.pages import PageCache
 from koschey.services.passwords import Passwords
@@ -65,6 +64,7 @@ if TYPE_CHECKING:
     from koschey.services.grants import Grants
     from koschey.services.groups import Groups
     from koschey.services.hosted import Hosted
+    from koschey.services.indexes import Indexes
     from koschey.services.keeping import Keeping
     from koschey.services.metrics import Metrics
     from koschey.services.names import Names
@@ -110,7 +110,6 @@ class Koschey:
     client: UpstreamClient
     queue: Queue
     configuration: Configuration
-    indexes: Indexes
     authentication: Authentication
     access: Access
     passwords: Passwords
@@ -249,6 +248,12 @@ class Koschey:
         from koschey.services.metrics import Metrics
 
         return Metrics(self.database, self.tallies)
+
+    @cached_property
+    def indexes(self) -> Indexes:
+        from koschey.services.indexes import Indexes
+
+        return Indexes(self.database)
 
     @cached_property
     def keeping(self) -> Keeping:

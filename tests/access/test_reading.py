@@ -6,7 +6,7 @@ import pytest
 
 from koschey.domain.permissions import Permission, Role, Scope
 from koschey.errors import NotFound, RequestInvalid
-from koschey.services.indexes import UpstreamSpec
+from koschey.services.upstream_spec import UpstreamSpec
 from tests.access.conftest import PASSWORD, Build, House, basic, by_token, file_path, on_both
 
 READING = ("/simple/", "/simple/acme-core/", "/why/acme-core", "/metrics", file_path("acme-core"))

@@ -18,7 +18,7 @@ from sqlalchemy import event
 from koschey import settings as settings_module
 from koschey.application import create_app
 from koschey.domain.names import normalize
-from koschey.services.indexes import UpstreamSpec
+from koschey.services.upstream_spec import UpstreamSpec
 from koschey.web.current import Koschey
 from tests.browser.people import PASSWORD, add_people, days_ago
 from tests.fake_upstream import FakeUpstream

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from koschey.errors import Conflict, NotFound, UpstreamError, UpstreamUnavailable
-from koschey.services.indexes import UpstreamSpec
+from koschey.services.upstream_spec import UpstreamSpec
 from tests.fake_upstream import FakeUpstream
 from tests.service_layer.conftest import Deploy, Deployment
 

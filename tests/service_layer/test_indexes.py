@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from koschey.errors import Conflict, NotFound, RequestInvalid
-from koschey.services.indexes import Indexes, UpstreamSpec
+from koschey.services.indexes import Indexes
+from koschey.services.upstream_spec import UpstreamSpec
 from tests.fake_upstream import FakeUpstream
 from tests.service_layer.conftest import Deploy, Deployment, on_both
 

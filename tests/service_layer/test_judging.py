@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from koschey.services.gate import Gate
-from koschey.services.indexes import UpstreamSpec
+from koschey.services.upstream_spec import UpstreamSpec
 from tests.fake_upstream import FakeUpstream
 from tests.service_layer.conftest import Deployment
 

@@ -20,9 +20,9 @@ from koschey.errors import (
     NotFound,
     RequestInvalid,
 )
-from koschey.services.indexes import UpstreamSpec
 from koschey.services.name_views import Seen, ViewChange
 from koschey.services.pages import ReadyPage
+from koschey.services.upstream_spec import UpstreamSpec
 from tests.fake_upstream import FakeUpstream
 from tests.hosting import host
 from tests.service_layer.conftest import BASE, Deploy, Deployment, on_both

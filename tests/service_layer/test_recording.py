@@ -9,7 +9,7 @@ import pytest
 
 from koschey.errors import NotFound
 from koschey.services.downloads import Downloads
-from koschey.services.indexes import UpstreamSpec
+from koschey.services.upstream_spec import UpstreamSpec
 from koschey.stores.database import now
 from tests.fake_upstream import FakeUpstream
 from tests.service_layer.conftest import Deploy, Deployment, on_both

@@ -13,9 +13,9 @@ from sqlalchemy import text
 from koschey.domain.names import NormalizedName
 from koschey.domain.policy import Effect
 from koschey.errors import Conflict, KoscheyError, NotFound, RequestInvalid
-from koschey.services.indexes import UpstreamSpec
 from koschey.services.review import Review
 from koschey.services.sitting import Outcome
+from koschey.services.upstream_spec import UpstreamSpec
 from koschey.stores.database import now
 from tests.fake_upstream import FakeUpstream
 from tests.service_layer.conftest import Deploy, Deployment, on_both

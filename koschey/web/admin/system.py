@@ -10,7 +10,7 @@ from flask import Blueprint, Response
 from koschey import __version__
 from koschey import settings as settings_module
 from koschey.domain.permissions import Permission
-from koschey.services.indexes import without_userinfo
+from koschey.services.upstream_spec import without_userinfo
 from koschey.settings import Settings
 from koschey.stores.revision import HEAD
 from koschey.web.access import requires

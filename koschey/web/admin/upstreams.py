@@ -11,7 +11,7 @@ from koschey.domain.filters import Mode
 from koschey.domain.permissions import Permission
 from koschey.errors import KoscheyError, RequestInvalid
 from koschey.services.configuration import MAIN
-from koschey.services.indexes import UpstreamSpec
+from koschey.services.upstream_spec import UpstreamSpec
 from koschey.stores.database import now
 from koschey.web.access import current_actor, requires
 from koschey.web.admin.forms import asked, given, number, one_of, submit
