@@ -32,8 +32,9 @@ from koschey.services.catalog import Catalog
 from koschey.services.checking import Checking
 from koschey.services.configuration import Configuration
 from koschey.services.contents import StoredFiles
-from koschey.services.downloads import DownloadLimits, Downloads
+from koschey.services.downloads import Downloads
 from koschey.services.eviction import Eviction, Rules
+from koschey.services.fetching import DownloadLimits
 from koschey.services.files import Files
 from koschey.services.flights import Flights
 from koschey.services.gate import Gate
@@ -63,9 +64,11 @@ from koschey.settings import Settings
 from koschey.stores import schema
 from koschey.stores.database import Database, db, engine_options, tune
 from koschey.stores.guarded import GuardedStore
+from koschey.stores.hot_connections import HotConnections
 from koschey.stores.locks import Locks, make_locks
 from koschey.stores.lookup import Lookup
 from koschey.stores.open import open_store
+from koschey.stores.people_lookup import PeopleLookup
 from koschey.upstream.client import UpstreamClient
 from koschey.web import (
     access,
@@ -278,7 +281,8 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         max_root_bytes=settings.max_root_bytes,
         max_document_bytes=settings.max_metadata_bytes,
     )
-    lookup = Lookup(engine)
+    connections = HotConnections(engine)
+    lookup = Lookup(connections)
     unguarded = open_store(settings.resolved_storage_url, settings.data_dir / "spool")
     orphans = Orphans(database, lookup, locks, unguarded, grace=settings.orphan_grace_seconds)
     store = GuardedStore(unguarded, orphans.spare)
@@ -384,7 +388,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
     schedule = _schedule(settings, queue, locks)
     token_uses = TokenUses(database)
     passwords = Passwords()
-    roster = Roster(lookup)
+    roster = Roster(lookup, PeopleLookup(connections))
     authentication = Authentication(
         roster, passwords, token_uses, attempts, Identities(database, roster, hooks)
     )

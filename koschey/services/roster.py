@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from koschey.domain.permissions import ANONYMOUS, Actor, GrantRule, Kind, Role, Scope
-from koschey.stores.lookup import Lookup, TokenLook, UserLook
+from koschey.stores.lookup import Lookup
+from koschey.stores.people_lookup import PeopleLookup, TokenLook, UserLook
 
 #: Of each kind so much is remembered until the next change; then it begins anew.
 _REMEMBERED = 20_000
@@ -31,8 +32,9 @@ class Page:
 class Roster:
     """Who there is. Users, groups, tokens and grants are changed by services that touch the number."""
 
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: Lookup, people: PeopleLookup) -> None:
         self._lookup = lookup
+        self._people = people
         self._lock = threading.Lock()
         self._page = Page(-1, ())
 
@@ -51,24 +53,24 @@ class Roster:
             # The number before the grants: a change in between makes the page newer than it says.
             stored = self._lookup.configuration()
             if self._page.number != stored:
-                self._page = Page(stored, tuple(_rule(*look) for look in self._lookup.grants()))
+                self._page = Page(stored, tuple(_rule(*look) for look in self._people.grants()))
             return self._page
 
     def token(self, page: Page, digest: str) -> TokenLook | None:
         """The token with that digest, unless it was revoked."""
-        return _remembered(page._tokens, digest, self._lookup.token)
+        return _remembered(page._tokens, digest, self._people.token)
 
     def user(self, page: Page, name: str) -> UserLook | None:
         """A user by name."""
-        return _remembered(page._users, name, self._lookup.user)
+        return _remembered(page._users, name, self._people.user)
 
     def user_with_id(self, page: Page, user_id: int) -> UserLook | None:
         """A user by id."""
-        return _remembered(page._users, user_id, self._lookup.user_with_id)
+        return _remembered(page._users, user_id, self._people.user_with_id)
 
     def actor(self, page: Page, user: UserLook, token: TokenLook | None = None) -> Actor:
         """The actor that a user is, by a token if there is one."""
-        groups = _remembered(page._groups, user.user_id, self._lookup.groups)
+        groups = _remembered(page._groups, user.user_id, self._people.groups)
         if token is None:
             return Actor(user.name, Kind.USER, groups)
         scopes = frozenset(Scope(word) for word in token.scopes.split())
@@ -90,12 +92,12 @@ class Roster:
 
     def group_names(self, page: Page) -> frozenset[str]:
         """Names of all groups that are here."""
-        return _remembered(page.answers, "groups", lambda _: self._lookup.group_names())
+        return _remembered(page.answers, "groups", lambda _: self._people.group_names())
 
     def groups_by(self, page: Page, user: UserLook, origin: str) -> frozenset[str]:
         """Names of the groups that a user is in by a plug-in's word."""
         key = ("groups", user.user_id, origin)
-        return _remembered(page.answers, key, lambda _: self._lookup.groups(user.user_id, origin))
+        return _remembered(page.answers, key, lambda _: self._people.groups(user.user_id, origin))
 
     def disabled(self, page: Page, subject: str) -> bool:
         """Whether a subject is a user who is kept out."""

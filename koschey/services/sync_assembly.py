@@ -92,7 +92,7 @@ def make_sync(parts: Parts) -> Sync:
         parts.locks,
         parts.queue.submit,
         lambda: parts.queue.submit("derive_work"),
-        parts.lookup.keep,
+        parts.lookup.connections.keep,
     )
 
 

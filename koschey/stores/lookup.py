@@ -1,18 +1,12 @@
-"""The one indexed look that a hot request makes.
-
-Connections are kept open and in autocommit, a few for all threads: no transaction and no statement
-compilation stand between a request and its row. These queries read and nothing else.
-"""
+"""The one indexed look at projects and files that a hot request makes."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Engine
-
 from koschey.errors import NotFound, StoreUnavailable
+from koschey.stores.hot_connections import HotConnections
 
 
 class ProjectLook(NamedTuple):
@@ -113,37 +107,6 @@ class FileLook(NamedTuple):
     """The configuration's number when the file was looked up."""
 
 
-class UserLook(NamedTuple):
-    """A user as signing in needs it."""
-
-    user_id: int
-    name: str
-    password_hash: str | None
-    disabled: bool | int
-    epoch: int
-    origin: str | None
-
-
-class TokenLook(NamedTuple):
-    """A token that nobody revoked, with its user; ``scopes`` and ``globs`` are separated by blanks."""
-
-    token_id: int
-    scopes: str
-    globs: str
-    expires_at: int | None
-    user: UserLook
-
-
-class GrantLook(NamedTuple):
-    """A grant; ``index_name`` is None for all indexes."""
-
-    id: int
-    role: str
-    subject: str
-    index_name: str | None
-    pattern: str
-
-
 class ReleaseFile(NamedTuple):
     """A file of a release, as the next upload to it needs it."""
 
@@ -180,17 +143,6 @@ _FILE = (
 )
 _RELEASE = f"SELECT {', '.join(ReleaseFile._fields)} FROM file WHERE project_id = {{0}} AND release = {{0}}"  # noqa: S608 - our own names
 _DECISIONS = f"SELECT {DECISION_COLUMNS} FROM decision WHERE name = {{0}} ORDER BY id"  # noqa: S608 - our own names
-_USER_COLUMNS = "u.id, u.name, u.password_hash, u.disabled, u.epoch, u.origin"
-_USER = f'SELECT {_USER_COLUMNS} FROM "user" u WHERE {{0}}'  # noqa: S608 - our own names
-_TOKEN = (
-    f"SELECT t.id, t.scopes, t.globs, t.expires_at, {_USER_COLUMNS} "  # noqa: S608 - our own names
-    'FROM token t JOIN "user" u ON u.id = t.user_id WHERE t.digest = {0} AND t.revoked_at IS NULL'
-)
-_GROUPS = "SELECT g.name FROM user_group g JOIN membership m ON m.group_id = g.id WHERE m.user_id = {0}"
-_GRANTS = (
-    "SELECT g.id, g.role, g.subject, i.name, g.pattern "
-    'FROM "grant" g LEFT JOIN "index" i ON i.id = g.index_id ORDER BY g.id'
-)
 _CONFIGURATION = "SELECT value FROM counter WHERE name = 'configuration'"
 _ORPHANS = "SELECT sha256 FROM orphan WHERE sha256 {0}"
 _HAVING = (
@@ -199,24 +151,18 @@ _HAVING = (
 )
 
 
-#: Look-ups are short: more than so many at once are rare, and get a connection for themselves.
-_IDLE_CONNECTIONS = 8
-
-
 class Lookup:
-    """Hot look-ups over ``engine``; safe to use from many threads.
+    """Look-ups of names, projects and files.
 
     Raises:
         StoreUnavailable: each method, when the database does not answer.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._kept = _IDLE_CONNECTIONS
-        self._idle: list[Any] = []
-        self._parents: list[Any] = []
-        os.register_at_fork(after_in_child=self._after_fork)
-        mark = "?" if engine.dialect.name == "sqlite" else "%s"
+    def __init__(self, connections: HotConnections) -> None:
+        self.connections = connections
+        self._rows = connections.rows
+        self._among = connections.among
+        mark = connections.mark
         self._name = _NAME.format(mark)
         self._upstream = _UPSTREAM.format(mark)
         self._project = _PROJECT.format(mark)
@@ -225,11 +171,6 @@ class Lookup:
         self._by_path = _FILE.format(f"f.path = {mark}")
         self._by_id = _FILE.format(f"f.id = {mark}")
         self._decisions = _DECISIONS.format(mark)
-        self._user_named = _USER.format(f"u.name = {mark}")
-        self._user_by_id = _USER.format(f"u.id = {mark}")
-        self._token = _TOKEN.format(mark)
-        self._groups = _GROUPS.format(mark)
-        self._groups_by = f"{self._groups} AND m.origin = {mark}"
         self._by_filename = _FILE.format(f"p.name = {mark} AND f.filename = {mark}")
 
     def name(self, name: str) -> NameLook:
@@ -292,38 +233,6 @@ class Lookup:
         number: int = rows[0][0]
         return number
 
-    def user(self, name: str) -> UserLook | None:
-        """A user by name, as ``koschey.domain.permissions.account_name`` spells it."""
-        rows = self._rows(self._user_named, (name,))
-        return UserLook(*rows[0]) if rows else None
-
-    def user_with_id(self, user_id: int) -> UserLook | None:
-        """A user by id."""
-        rows = self._rows(self._user_by_id, (user_id,))
-        return UserLook(*rows[0]) if rows else None
-
-    def token(self, digest: str) -> TokenLook | None:
-        """The token with that SHA-256, unless it was revoked. It may be past its time."""
-        rows = self._rows(self._token, (digest,))
-        if not rows:
-            return None
-        token_id, scopes, globs, expires_at, *user = rows[0]
-        return TokenLook(token_id, scopes, globs, expires_at, UserLook(*user))
-
-    def groups(self, user_id: int, origin: str | None = None) -> frozenset[str]:
-        """Names of the groups that a user is in; with ``origin``, by that plug-in's word."""
-        if origin is None:
-            return frozenset(row[0] for row in self._rows(self._groups, (user_id,)))
-        return frozenset(row[0] for row in self._rows(self._groups_by, (user_id, origin)))
-
-    def group_names(self) -> frozenset[str]:
-        """Names of all groups."""
-        return frozenset(row[0] for row in self._rows("SELECT name FROM user_group", ()))
-
-    def grants(self) -> list[GrantLook]:
-        """Every grant, in order."""
-        return [GrantLook(*row) for row in self._rows(_GRANTS, ())]
-
     def orphans_among(self, digests: Sequence[str]) -> list[str]:
         """Those of some blobs that are marked as ones that nobody refers to."""
         return [row[0] for row in self._among(_ORPHANS, digests)]
@@ -338,61 +247,3 @@ class Lookup:
             if name is not None:
                 found[name].add(source_id)
         return rows[0][0], found
-
-    def _among(self, statement: str, keys: Sequence[str]) -> list[Any]:
-        """The rows of a statement over a list of keys, of some hundreds at the most."""
-        if self._engine.dialect.name == "postgresql":
-            return self._rows(statement.format("= ANY(%s)"), (list(keys),))
-        return self._rows(statement.format(f"IN ({', '.join('?' * len(keys))})"), tuple(keys))
-
-    def _rows(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
-        errors = self._engine.dialect.loaded_dbapi.Error
-        while self._idle:
-            try:
-                cursor = self._idle.pop()
-            except IndexError:
-                break  # another thread was quicker
-            try:
-                return self._asked(cursor, statement, values)
-            except errors:
-                continue  # it may have been cut long ago; a new one, below, has the last word
-        try:
-            return self._asked(self._connect(), statement, values)
-        except errors as error:
-            detail = str(error).strip().splitlines() or ["no answer"]
-            raise StoreUnavailable("database", detail[0]) from error
-
-    def _asked(self, cursor: Any, statement: str, values: tuple[Any, ...]) -> list[Any]:
-        cursor.execute(statement, values)
-        rows = list(cursor.fetchall())
-        if len(self._idle) < self._kept:
-            self._idle.append(cursor)
-        else:
-            cursor.connection.close()
-        return rows
-
-    def keep(self, connections: int) -> None:
-        """Keep so many connections open when nobody uses them, at the least: so many threads will ask."""
-        self._kept = max(self._kept, connections)
-
-    def _after_fork(self) -> None:
-        """A child must not talk over its parent's connections, nor close them for it."""
-        self._parents += self._idle
-        self._idle = []
-
-    def close(self) -> None:
-        """Close the connections that nobody uses."""
-        while self._idle:
-            self._idle.pop().connection.close()
-
-    def _connect(self) -> Any:
-        dialect = self._engine.dialect
-        arguments, given = dialect.create_connect_args(self._engine.url)
-        options: dict[str, Any] = dict(given)
-        if dialect.name == "sqlite":
-            options |= {"timeout": 15, "isolation_level": None, "check_same_thread": False}
-            return dialect.loaded_dbapi.connect(*arguments, **options).cursor()
-        options |= {"connect_timeout": 5, "application_name": "koschey"}
-        connection = dialect.loaded_dbapi.connect(*arguments, **options)
-        connection.autocommit = True
-        return connection.cursor()

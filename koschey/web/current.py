@@ -447,7 +447,7 @@ class Koschey:
             if name in self.__dict__:
                 self.__dict__[name].close()
         self.client.close()
-        self.lookup.close()
+        self.lookup.connections.close()
         close_connections(self.engine)
 
 
