@@ -11,7 +11,8 @@ from sqlalchemy.pool import NullPool
 from koschey import settings as settings_module
 from koschey.domain.credentials import make_token, token_digest
 from koschey.stores.database import Database, now, tune
-from koschey.stores.models import Grant, IndexRow, Token, User
+from koschey.stores.models import IndexRow
+from koschey.stores.people_rows import Grant, Token, User
 from tests.running import Running
 
 DAY = 86_400_000_000

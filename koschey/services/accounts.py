@@ -11,7 +11,7 @@ from koschey.domain.permissions import Role, account_name
 from koschey.errors import Conflict, NotFound, RequestInvalid
 from koschey.services.passwords import Passwords
 from koschey.stores.database import Database, Transaction, now
-from koschey.stores.models import Grant, Membership, Token, User, UserGroup
+from koschey.stores.people_rows import Grant, Membership, Token, User, UserGroup
 
 MOST = 1000
 

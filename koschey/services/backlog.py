@@ -11,7 +11,8 @@ from koschey.domain.checks import Outcome, outcomes
 from koschey.domain.page import Microseconds
 from koschey.services.keyset import PAGE, Keyset, Page
 from koschey.stores.database import Database
-from koschey.stores.models import CheckResult, File, Project, Source
+from koschey.stores.models import File, Project, Source
+from koschey.stores.quarantine_rows import CheckResult
 
 _FAILING = Keyset("failing files", File.id)
 #: The latest answers of a file that are looked through for its errors.

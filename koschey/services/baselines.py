@@ -10,7 +10,8 @@ from koschey.services.deciding import append_decision
 from koschey.services.index_rows import raise_policy_versions
 from koschey.services.sitting import Outcome, keep_index
 from koschey.stores.database import Database, Transaction, now
-from koschey.stores.models import DecisionRow, IndexRow, IndexSource, Source, SourceKind
+from koschey.stores.models import IndexRow, IndexSource, Source, SourceKind
+from koschey.stores.quarantine_rows import DecisionRow
 
 _BEHIND = "its files become visible at once; the queue and the counts follow behind"
 

@@ -13,7 +13,8 @@ from koschey.services.configuration import MAIN
 from koschey.services.index_rows import names_of, new_index, set_sources
 from koschey.services.upstream_spec import UpstreamSpec, new_upstream
 from koschey.stores.database import CONFIGURATION, Database, now
-from koschey.stores.models import Counter, Grant, Source, SourceKind
+from koschey.stores.models import Counter, Source, SourceKind
+from koschey.stores.people_rows import Grant
 
 
 def is_new(database: Database) -> bool:

@@ -24,7 +24,7 @@ from koschey.services.review_queue import QueuedVersion, ReviewQueue, Tab
 from koschey.stores.bulk_rows import BulkResultRow, BulkRow
 from koschey.stores.database import Database, now
 from koschey.stores.locks import Locks
-from koschey.stores.models import DecisionRow
+from koschey.stores.quarantine_rows import DecisionRow
 
 RUNNING, DONE, STOPPED = "running", "done", "stopped"
 _AT_ONCE = 50

@@ -22,7 +22,8 @@ from koschey.services.configuration import IndexConfig, SourceConfig
 from koschey.services.gate import Gate, Judge, decision_of
 from koschey.stores.database import Database, now
 from koschey.stores.lookup import DECISION_COLUMNS
-from koschey.stores.models import CheckResult, File, Project, SourceKind
+from koschey.stores.models import File, Project, SourceKind
+from koschey.stores.quarantine_rows import CheckResult
 
 _IDS_AT_ONCE = 500
 

@@ -30,7 +30,8 @@ from koschey.stores.blobs import BlobStore
 from koschey.stores.database import Database, Transaction, now
 from koschey.stores.locks import Locks
 from koschey.stores.lookup import FileLook, Lookup
-from koschey.stores.models import CheckResult, File
+from koschey.stores.models import File
+from koschey.stores.quarantine_rows import CheckResult
 
 if TYPE_CHECKING:
     from koschey.checks.examiner import Examiner

@@ -19,7 +19,7 @@ from koschey.services.subjects import counterpart, last_release
 from koschey.stores.database import Database, now
 from koschey.stores.locks import Locks
 from koschey.stores.lookup import Lookup
-from koschey.stores.models import ComparisonRow
+from koschey.stores.quarantine_rows import ComparisonRow
 
 if TYPE_CHECKING:
     from koschey.checks.examiner import Examiner

@@ -17,15 +17,8 @@ from koschey.domain.ownership import UNOWNED, NameRule, Outside, Ownership, Rule
 from koschey.domain.policy import UNHELD, Clock, Effect, Policy, PolicyRule, policy_for
 from koschey.errors import NotFound, UploadForbidden
 from koschey.stores.database import CONFIGURATION, Database
-from koschey.stores.models import (
-    DecisionRow,
-    IndexRow,
-    IndexSource,
-    NameRuleRow,
-    PolicyRow,
-    Source,
-    SourceKind,
-)
+from koschey.stores.models import IndexRow, IndexSource, NameRuleRow, PolicyRow, Source, SourceKind
+from koschey.stores.quarantine_rows import DecisionRow
 from koschey.upstream.endpoint import Endpoint
 
 MAIN = "main"

@@ -12,7 +12,7 @@ from koschey.domain.explanation import iso
 from koschey.domain.page import Microseconds
 from koschey.errors import RequestInvalid
 from koschey.stores.database import Transaction, now
-from koschey.stores.models import DecisionRow
+from koschey.stores.quarantine_rows import DecisionRow
 
 MAX_REASON = 2000
 #: The last moment that a date can be written of.

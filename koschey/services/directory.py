@@ -18,7 +18,8 @@ from koschey.services.groups import GroupOf
 from koschey.services.keyset import PAGE, Keyset, Page, prefixed
 from koschey.services.tokens import TokenRow, token_row
 from koschey.stores.database import Database, now
-from koschey.stores.models import Grant, IndexRow, Membership, Token, User, UserGroup
+from koschey.stores.models import IndexRow
+from koschey.stores.people_rows import Grant, Membership, Token, User, UserGroup
 
 _USERS = Keyset("users", User.name)
 _GROUPS = Keyset("groups", UserGroup.name)

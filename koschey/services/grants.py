@@ -11,7 +11,8 @@ from koschey.domain.permissions import GrantRule, Role, name_glob, subject_of
 from koschey.errors import NotFound
 from koschey.services.accounts import group_row, user_row
 from koschey.stores.database import Database, now
-from koschey.stores.models import Grant, IndexRow
+from koschey.stores.models import IndexRow
+from koschey.stores.people_rows import Grant
 
 
 class GrantRow(msgspec.Struct, frozen=True, kw_only=True):

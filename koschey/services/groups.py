@@ -10,7 +10,7 @@ from koschey.domain.permissions import account_name
 from koschey.errors import Conflict, NotFound
 from koschey.services.accounts import check_limit, group_row, take_roles, user_row
 from koschey.stores.database import Database, now
-from koschey.stores.models import Membership, User, UserGroup
+from koschey.stores.people_rows import Membership, User, UserGroup
 
 
 class GroupOf(msgspec.Struct, frozen=True, kw_only=True):

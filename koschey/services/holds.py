@@ -22,7 +22,8 @@ from koschey.services.configuration import Configuration, IndexConfig
 from koschey.services.gate import Judge, in_force, withdrawal
 from koschey.stores.database import Transaction
 from koschey.stores.lookup import DECISION_COLUMNS
-from koschey.stores.models import Event, File, Hold, Project
+from koschey.stores.models import Event, File, Project
+from koschey.stores.quarantine_rows import Hold
 
 _FILES = File.__table__
 _HOLDS = Hold.__table__

@@ -12,8 +12,8 @@ from koschey.hookspecs import Identity, Refusal, SignInRequest
 from koschey.plugins import PATIENCE, PluginError, first_answer
 from koschey.services.roster import Page, Roster
 from koschey.stores.database import Database
-from koschey.stores.models import Membership, User, UserGroup
 from koschey.stores.people_lookup import UserLook
+from koschey.stores.people_rows import Membership, User, UserGroup
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

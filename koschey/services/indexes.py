@@ -27,17 +27,8 @@ from koschey.services.index_rows import (
 from koschey.services.removal import forget_holds, take_back
 from koschey.services.upstream_spec import UpstreamSpec, apply, masked, new_upstream, without_userinfo
 from koschey.stores.database import Database, Transaction, now
-from koschey.stores.models import (
-    Counter,
-    DecisionRow,
-    File,
-    Hold,
-    IndexRow,
-    IndexSource,
-    Project,
-    Source,
-    SourceKind,
-)
+from koschey.stores.models import Counter, File, IndexRow, IndexSource, Project, Source, SourceKind
+from koschey.stores.quarantine_rows import DecisionRow, Hold
 
 #: First segments of paths that are not indexes.
 RESERVED_NAMES = frozenset(

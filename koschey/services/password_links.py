@@ -9,7 +9,7 @@ from koschey.errors import Conflict, LinkWorthless
 from koschey.services.accounts import user_row
 from koschey.services.passwords import Passwords
 from koschey.stores.database import Database, now
-from koschey.stores.models import User
+from koschey.stores.people_rows import User
 
 _WORTHLESS = "this link was used, is too old, or was never made; an administrator can make another"
 

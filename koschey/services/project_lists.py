@@ -18,7 +18,8 @@ from koschey.services.keyset import PAGE, Keyset, Page
 from koschey.services.search import Search, beginning
 from koschey.stores.browsing_rows import NameWord
 from koschey.stores.database import Database, now
-from koschey.stores.models import DecisionRow, Download, File, Hold, IndexRow, Project, Source, SourceKind
+from koschey.stores.models import Download, File, IndexRow, Project, Source, SourceKind
+from koschey.stores.quarantine_rows import DecisionRow, Hold
 
 _ALL = Keyset("projects", NameWord.word, NameWord.name)
 _BY_NAME = Keyset("projects by name", Project.name, Project.source_id)

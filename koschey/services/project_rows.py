@@ -9,7 +9,8 @@ from typing import Any, Literal
 from sqlalchemy import Update, bindparam, insert, select, update
 
 from koschey.stores.database import Transaction
-from koschey.stores.models import DecisionRow, File, Project
+from koschey.stores.models import File, Project
+from koschey.stores.quarantine_rows import DecisionRow
 
 
 @dataclass

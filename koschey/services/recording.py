@@ -15,7 +15,8 @@ from koschey.services.file_rows import fixed, mutable, other_bytes
 from koschey.services.project_rows import Known
 from koschey.services.removal import take_back
 from koschey.services.writes import Arrival, Writes
-from koschey.stores.models import DecisionRow, Event, ProjectState
+from koschey.stores.models import Event, ProjectState
+from koschey.stores.quarantine_rows import DecisionRow
 from koschey.upstream.client import PageFetched
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

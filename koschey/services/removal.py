@@ -9,7 +9,7 @@ from koschey.domain.decisions import Kind
 from koschey.services.deciding import append_decision
 from koschey.services.holds import adjust
 from koschey.stores.database import Transaction, now
-from koschey.stores.models import DecisionRow, Hold
+from koschey.stores.quarantine_rows import DecisionRow, Hold
 
 
 def forget_holds(tx: Transaction, which: ColumnElement[bool]) -> None:

@@ -13,7 +13,7 @@ from koschey.errors import BlobMissing
 from koschey.services.known import KnownFile, batches
 from koschey.stores.blobs import BlobStore
 from koschey.stores.database import Database
-from koschey.stores.models import FileContents
+from koschey.stores.quarantine_rows import FileContents
 
 _MAX_METADATA_BYTES = 16 * 2**20
 

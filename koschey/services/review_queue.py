@@ -37,7 +37,8 @@ from koschey.services.known import (
 )
 from koschey.services.sightings import Sighted, sighting
 from koschey.stores.database import Database, now
-from koschey.stores.models import File, Hold, Project
+from koschey.stores.models import File, Project
+from koschey.stores.quarantine_rows import Hold
 
 #: Projects that a search may find; who sees so many types another letter.
 _FOUND = 500

@@ -21,7 +21,8 @@ from koschey.services.known import (
     owners,
 )
 from koschey.services.lapses import lapsed
-from koschey.stores.models import File, Hold, ProjectState
+from koschey.stores.models import File, ProjectState
+from koschey.stores.quarantine_rows import Hold
 
 #: Rows that the database hands over at a time: a list of 700,000 names never is in memory as rows.
 _ROWS_AT_ONCE = 2_000

@@ -15,7 +15,7 @@ from koschey.services.accounts import add_role, add_user
 from koschey.services.instance import instance_value
 from koschey.services.passwords import Passwords
 from koschey.stores.database import Database, now
-from koschey.stores.models import Grant
+from koschey.stores.people_rows import Grant
 
 _RENEW = text("UPDATE instance_value SET value = :value WHERE name = :name AND value = :before")
 

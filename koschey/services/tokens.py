@@ -16,7 +16,7 @@ from koschey.domain.policy import DAY
 from koschey.errors import NotFound, RequestInvalid
 from koschey.services.accounts import check_limit, user_row
 from koschey.stores.database import Database, now
-from koschey.stores.models import Token, User
+from koschey.stores.people_rows import Token, User
 
 _LONGEST_DAYS = 36_500.0
 

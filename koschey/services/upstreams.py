@@ -13,7 +13,8 @@ from koschey.errors import NotFound
 from koschey.services.indexes import Indexes
 from koschey.services.sync_schedule import DEAD
 from koschey.stores.database import Database, now
-from koschey.stores.models import Project, Source, StorageTally
+from koschey.stores.models import Project, Source
+from koschey.stores.storage_rows import StorageTally
 from koschey.stores.sync_rows import SyncState
 
 

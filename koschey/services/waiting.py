@@ -23,7 +23,8 @@ from koschey.services.configuration import Configuration, IndexConfig
 from koschey.services.known import KnownFile, KnownProject, decisions_about, judge, projects_named
 from koschey.services.policies import checked_pattern
 from koschey.stores.database import Database, now
-from koschey.stores.models import File, Hold, Project
+from koschey.stores.models import File, Project
+from koschey.stores.quarantine_rows import Hold
 
 MOST = 1000
 _CURSOR = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})\.([0-9]{1,18})")

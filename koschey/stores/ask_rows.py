@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from koschey.stores.models import Base, _Key
+from koschey.stores.models import Base, Key
 
 
 class AskRow(Base):
@@ -19,7 +19,7 @@ class AskRow(Base):
         Index(None, "announced_at"),
         {"sqlite_autoincrement": True},
     )
-    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
     index: Mapped[str] = mapped_column(String(60))
     project: Mapped[str] = mapped_column(String(200))
     """Normalised name."""

@@ -1,4 +1,6 @@
-"""The schema. Rows stay inside the services; frozen structures cross the layers.
+"""The schema's centre: sources, indexes, projects, files and the journal; the rest is in ``*_rows`` beside.
+
+Rows stay inside the services; frozen structures cross the layers.
 
 Times are integers: microseconds since 1970-01-01T00:00:00 UTC. They compare, sort and index alike in
 SQLite and PostgreSQL, and a page of 6,000 files is read without parsing 12,000 dates.
@@ -13,7 +15,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     String,
     Text,
@@ -22,13 +23,13 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 #: SQLite numbers rows by itself only in an INTEGER key; PostgreSQL's INTEGER would be too small for files.
-_Key = BigInteger().with_variant(Integer, "sqlite")
+Key = BigInteger().with_variant(Integer, "sqlite")
 
 #: A job or a download may know a row by its id only; PostgreSQL never gives one out again, SQLite would.
-_NEVER_REUSED = {"sqlite_autoincrement": True}
+NEVER_REUSED = {"sqlite_autoincrement": True}
 
 
-def _partial(where: str, *columns: str, name: str | None = None) -> Index:
+def partial_index(where: str, *columns: str, name: str | None = None) -> Index:
     """An index of the rows for which the SQL condition ``where`` holds.
 
     The migrations make it so. SQLAlchemy's own ``postgresql_where`` would load that dialect into every
@@ -78,8 +79,8 @@ class Source(Base):
     """A hosted store or an upstream."""
 
     __tablename__ = "source"
-    __table_args__ = _NEVER_REUSED
-    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    __table_args__ = NEVER_REUSED
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
     name: Mapped[str] = mapped_column(String(100), unique=True)
     kind: Mapped[str] = mapped_column(String(10))
     url: Mapped[str | None] = mapped_column(Text)
@@ -109,7 +110,7 @@ class IndexRow(Base):
     """A named view that people point their installers at."""
 
     __tablename__ = "index"
-    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
     name: Mapped[str] = mapped_column(String(60), unique=True)
     created_at: Mapped[int] = mapped_column(BigInteger)
     policy_version: Mapped[int] = mapped_column(BigInteger, default=1)
@@ -125,7 +126,7 @@ class PolicyRow(Base):
 
     __tablename__ = "policy"
     __table_args__ = (UniqueConstraint("index_id", "pattern"),)
-    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
     index_id: Mapped[int] = mapped_column(ForeignKey("index.id", ondelete="CASCADE"))
     pattern: Mapped[str] = mapped_column(String(200))
     hold_days: Mapped[float | None]
@@ -139,7 +140,7 @@ class NameRuleRow(Base):
 
     __tablename__ = "name_rule"
     __table_args__ = (Index(None, "pattern"),)
-    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
     kind: Mapped[str] = mapped_column(String(10))
     pattern: Mapped[str] = mapped_column(String(200))
     """A normalised name, or for a reservation a glob over those."""
@@ -170,10 +171,10 @@ class Project(Base):
         Index("ix_project_name_pattern", "name"),  # for the beginnings of names (text_pattern_ops)
         Index(None, "source_id", "looked_at"),
         Index(None, "serial"),
-        _partial("status <> 'active'", "name", name="ix_project_unusual"),
-        _NEVER_REUSED,
+        partial_index("status <> 'active'", "name", name="ix_project_unusual"),
+        NEVER_REUSED,
     )
-    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
     source_id: Mapped[int] = mapped_column(ForeignKey("source.id", ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(String(200))
     state: Mapped[str] = mapped_column(String(10))
@@ -199,17 +200,17 @@ class File(Base):
     __tablename__ = "file"
     __table_args__ = (
         UniqueConstraint("project_id", "filename"),
-        _partial("due_at IS NOT NULL", "due_at"),
-        _partial("attempts > 0", "id", name="ix_file_failing"),
-        _partial("release IS NOT NULL", "project_id", "release"),
+        partial_index("due_at IS NOT NULL", "due_at"),
+        partial_index("attempts > 0", "id", name="ix_file_failing"),
+        partial_index("release IS NOT NULL", "project_id", "release"),
         # Who refers to a blob: asked before one is deleted, and of stored files only.
-        _partial("stored_at IS NOT NULL", "sha256"),
-        _partial("metadata_stored", "metadata_sha256"),
-        _partial("provenance_sha256 IS NOT NULL", "provenance_sha256"),
-        _partial("deleted_at IS NOT NULL", "deleted_at"),
-        _NEVER_REUSED,
+        partial_index("stored_at IS NOT NULL", "sha256"),
+        partial_index("metadata_stored", "metadata_sha256"),
+        partial_index("provenance_sha256 IS NOT NULL", "provenance_sha256"),
+        partial_index("deleted_at IS NOT NULL", "deleted_at"),
+        NEVER_REUSED,
     )
-    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
     filename: Mapped[str] = mapped_column(Text)
     version: Mapped[str | None] = mapped_column(Text)
@@ -253,110 +254,6 @@ class File(Base):
     """How often that was begun in vain."""
 
 
-class CheckResult(Base):
-    """One answer of one check about one file. Appended, never edited."""
-
-    __tablename__ = "check_result"
-    __table_args__ = (Index("ix_check_result_file_id", "file_id", "id"),)
-    id: Mapped[int] = mapped_column(_Key, primary_key=True)
-    file_id: Mapped[int] = mapped_column(ForeignKey("file.id", ondelete="CASCADE"))
-    sha256: Mapped[str | None] = mapped_column(String(64))
-    check: Mapped[str] = mapped_column(String(60))
-    outcome: Mapped[str] = mapped_column(String(10))
-    reason: Mapped[str] = mapped_column(Text)
-    at: Mapped[int] = mapped_column(BigInteger)
-
-
-class FileContents(Base):
-    """What was found in a stored file (JSON of ``koschey.checks.subject.Contents``)."""
-
-    __tablename__ = "file_contents"
-    file_id: Mapped[int] = mapped_column(ForeignKey("file.id", ondelete="CASCADE"), primary_key=True)
-    contents: Mapped[str] = mapped_column(Text)
-
-
-class DecisionRow(Base):
-    """What a person said about a scope. Appended, never edited; by names, to outlive what it is about."""
-
-    __tablename__ = "decision"
-    __table_args__ = (
-        Index(None, "name", "id"),
-        _partial("expires_at IS NOT NULL", "expires_at"),
-        _partial("kind = 'trust'", "id", name="ix_decision_trust"),
-        _NEVER_REUSED,
-    )
-    id: Mapped[int] = mapped_column(_Key, primary_key=True)
-    kind: Mapped[str] = mapped_column(String(10))
-    name: Mapped[str] = mapped_column(String(200))
-    """Normalised name of the project; empty for a baseline of a whole source."""
-    index: Mapped[str | None] = mapped_column(String(60))
-    """Name of the index; None: all."""
-    source: Mapped[str | None] = mapped_column(String(100))
-    """Name of the source, for the baseline of one, and for the trust in a project of that one."""
-    version: Mapped[str | None] = mapped_column(Text)
-    filename: Mapped[str | None] = mapped_column(Text)
-    sha256: Mapped[str | None] = mapped_column(String(64))
-    reason: Mapped[str] = mapped_column(Text)
-    actor: Mapped[str] = mapped_column(String(200))
-    at: Mapped[int] = mapped_column(BigInteger)
-    expires_at: Mapped[int | None] = mapped_column(BigInteger)
-    until: Mapped[int | None] = mapped_column(BigInteger)
-    reverts: Mapped[int | None] = mapped_column(BigInteger)
-    """Id of the decision that this one takes back."""
-
-
-class Hold(Base):
-    """A file that is not visible in an index, as recorded: the queue, and what the expiry sweep goes by.
-
-    Derived: a verdict is computed, never read from here.
-    """
-
-    __tablename__ = "hold"
-    __table_args__ = (
-        Index(None, "file_id"),
-        Index(None, "index_id", "since", "file_id"),
-        Index(None, "index_id", "project_id"),
-        # All that is hidden of a version, and what of it came first.
-        Index("ix_hold_release", "project_id", "release", "since", "file_id", "index_id"),
-        _partial("until IS NOT NULL", "until"),
-        _partial("review", "index_id", "since", "file_id", name="ix_hold_review"),
-        # The tabs of the queue, over all indexes.
-        _partial("review", "since", "file_id", "index_id", name="ix_hold_queue_review"),
-        _partial(
-            "state = 'held' AND NOT review", "since", "file_id", "index_id", name="ix_hold_queue_waiting"
-        ),
-        _partial("state = 'rejected'", "since", "file_id", "index_id", name="ix_hold_queue_rejected"),
-        _partial("state = 'held'", "index_id", "since", name="ix_hold_held"),
-    )
-    index_id: Mapped[int] = mapped_column(ForeignKey("index.id", ondelete="CASCADE"), primary_key=True)
-    file_id: Mapped[int] = mapped_column(ForeignKey("file.id", ondelete="CASCADE"), primary_key=True)
-    project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
-    state: Mapped[str] = mapped_column(String(10))
-    rule: Mapped[str] = mapped_column(String(20))
-    until: Mapped[int | None] = mapped_column(BigInteger)
-    """When the verdict is to be looked at again; None: an event will."""
-    since: Mapped[int] = mapped_column(BigInteger)
-    """Since when it is in this index's queue."""
-    review: Mapped[bool]
-    """Whether only a person can end it."""
-    release: Mapped[str] = mapped_column(Text, default="", server_default="")
-    """The file's version in canonical form, empty for none: what reviewers decide about."""
-
-
-class ComparisonRow(Base):
-    """What is different between two files, by their sha256; made once and kept."""
-
-    __tablename__ = "comparison"
-    before: Mapped[str] = mapped_column(String(64), primary_key=True)
-    """Empty: there was nothing to compare with."""
-    after: Mapped[str] = mapped_column(String(64), primary_key=True)
-    body: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """JSON of ``koschey.checks.comparing.Comparison``, packed by zstd; None: there is a problem."""
-    problem: Mapped[str] = mapped_column(Text, default="")
-    """Why it could not be made."""
-    made_at: Mapped[int] = mapped_column(BigInteger)
-
-
 class Download(Base):
     """How often somebody got a file in an index on a day (days since 1970, UTC)."""
 
@@ -371,54 +268,6 @@ class Download(Base):
     last_at: Mapped[int] = mapped_column(BigInteger)
 
 
-class RootListRow(Base):
-    """The root list of an index with many names, as it was last built; its names are in ``root_chunk``."""
-
-    __tablename__ = "root_list"
-    index_id: Mapped[int] = mapped_column(ForeignKey("index.id", ondelete="CASCADE"), primary_key=True)
-    serial: Mapped[int] = mapped_column(BigInteger)
-    """Everything up to this serial is in it."""
-    sources: Mapped[str] = mapped_column(Text)
-    """What its names hang on besides projects: another value, and it is built from the beginning."""
-    names: Mapped[int] = mapped_column(BigInteger)
-    mark: Mapped[str] = mapped_column(String(32))
-    """Random, another one for each build: what its bytes are known by."""
-    built_at: Mapped[int] = mapped_column(BigInteger)
-
-
-class RootChunk(Base):
-    """Some hundred neighbouring names of a root list, in the order of their code points."""
-
-    __tablename__ = "root_chunk"
-    index_id: Mapped[int] = mapped_column(ForeignKey("index.id", ondelete="CASCADE"), primary_key=True)
-    first: Mapped[str] = mapped_column(String(200), primary_key=True)
-    """The lowest name that belongs here, whether it is there or not."""
-    names: Mapped[int]
-    body: Mapped[bytes] = mapped_column(LargeBinary)
-    """Its part of the JSON list, raw DEFLATE up to a full flush: pieces of it joined are one stream."""
-
-
-class Orphan(Base):
-    """A blob that no row referred to when somebody looked; it is deleted when that is still so later."""
-
-    __tablename__ = "orphan"
-    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
-    marked_at: Mapped[int] = mapped_column(BigInteger, index=True)
-
-
-class StorageTally(Base):
-    """What some thousand files with neighbouring ids come to, as last counted."""
-
-    __tablename__ = "storage_tally"
-    block: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    source_id: Mapped[int] = mapped_column(ForeignKey("source.id", ondelete="CASCADE"), primary_key=True)
-    kind: Mapped[str] = mapped_column(String(10), primary_key=True)
-    state: Mapped[str] = mapped_column(String(10), primary_key=True)
-    files: Mapped[int] = mapped_column(BigInteger)
-    bytes: Mapped[int] = mapped_column(BigInteger)
-    counted_at: Mapped[int] = mapped_column(BigInteger)
-
-
 class Event(Base):
     """One change of state: audit row and journal. Appended, never edited."""
 
@@ -428,9 +277,9 @@ class Event(Base):
         Index(None, "action", "id"),
         Index(None, "actor", "id"),
         Index(None, "index", "id"),
-        _partial("action = 'file.released'", "index", "id", name="ix_event_released"),
+        partial_index("action = 'file.released'", "index", "id", name="ix_event_released"),
     )
-    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
     at: Mapped[int] = mapped_column(BigInteger)
     actor: Mapped[str] = mapped_column(String(200))
     action: Mapped[str] = mapped_column(String(60))
@@ -442,91 +291,6 @@ class Event(Base):
     after: Mapped[str | None] = mapped_column(Text)
     reason: Mapped[str | None] = mapped_column(Text)
     serial: Mapped[int | None] = mapped_column(BigInteger)
-
-
-class User(Base):
-    """Somebody who signs in."""
-
-    __tablename__ = "user"
-    __table_args__ = _NEVER_REUSED
-    id: Mapped[int] = mapped_column(_Key, primary_key=True)
-    name: Mapped[str] = mapped_column(String(100), unique=True)
-    password_hash: Mapped[str | None] = mapped_column(Text)
-    """argon2; None: signs in by tokens or a plug-in only."""
-    disabled: Mapped[bool] = mapped_column(default=False)
-    epoch: Mapped[int] = mapped_column(default=1)
-    """Rises when every session of the user is to end."""
-    origin: Mapped[str | None] = mapped_column(String(100))
-    """The plug-in that vouched for the user first; None: made here."""
-    created_at: Mapped[int] = mapped_column(BigInteger)
-
-
-class UserGroup(Base):
-    """A group of users, for grants."""
-
-    __tablename__ = "user_group"
-    id: Mapped[int] = mapped_column(_Key, primary_key=True)
-    name: Mapped[str] = mapped_column(String(100), unique=True)
-    created_at: Mapped[int] = mapped_column(BigInteger)
-
-
-class Membership(Base):
-    """A user in a group. One user may be in a group by hand and by a plug-in's word."""
-
-    __tablename__ = "membership"
-    __table_args__ = (Index(None, "user_id"),)
-    group_id: Mapped[int] = mapped_column(ForeignKey("user_group.id", ondelete="CASCADE"), primary_key=True)
-    user_id: Mapped[int] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), primary_key=True)
-    origin: Mapped[str] = mapped_column(String(100), primary_key=True, default="")
-    """The plug-in that says so; empty: put there by hand."""
-
-
-class Token(Base):
-    """A secret by which a user's programs sign in. Kept as its SHA-256 only."""
-
-    __tablename__ = "token"
-    __table_args__ = (Index(None, "user_id"), _NEVER_REUSED)
-    id: Mapped[int] = mapped_column(_Key, primary_key=True)
-    user_id: Mapped[int] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"))
-    digest: Mapped[str] = mapped_column(String(64), unique=True)
-    scopes: Mapped[str] = mapped_column(Text)
-    """Words of ``koschey.domain.permissions.Scope``, separated by blanks."""
-    globs: Mapped[str] = mapped_column(Text, default="")
-    """Globs over normalised names, separated by blanks; empty: all."""
-    description: Mapped[str] = mapped_column(String(200), default="")
-    created_at: Mapped[int] = mapped_column(BigInteger)
-    expires_at: Mapped[int | None] = mapped_column(BigInteger)
-    revoked_at: Mapped[int | None] = mapped_column(BigInteger)
-    used_at: Mapped[int | None] = mapped_column(BigInteger)
-    """The last use that was written down; a minute late at the most."""
-
-
-class Grant(Base):
-    """A role for a subject, on an index (None: all), for the names that match a glob."""
-
-    __tablename__ = "grant"
-    __table_args__ = (Index(None, "subject"),)
-    id: Mapped[int] = mapped_column(_Key, primary_key=True)
-    role: Mapped[str] = mapped_column(String(20))
-    subject: Mapped[str] = mapped_column(String(110))
-    """``everyone``, ``signed-in``, ``user:NAME`` or ``group:NAME``."""
-    index_id: Mapped[int | None] = mapped_column(ForeignKey("index.id", ondelete="CASCADE"))
-    pattern: Mapped[str] = mapped_column(String(200), default="*")
-    created_at: Mapped[int] = mapped_column(BigInteger)
-
-
-class SignInFailure(Base):
-    """Failed attempts to sign in, by who was tried from where, in the window that began with the first.
-
-    A count of 0 says when a name was last right from an address.
-    """
-
-    __tablename__ = "sign_in_failure"
-    __table_args__ = (Index(None, "began_at"),)
-    key: Mapped[str] = mapped_column(String(64), primary_key=True)
-    """A keyed digest: neither names nor addresses of strangers are kept."""
-    count: Mapped[int]
-    began_at: Mapped[int] = mapped_column(BigInteger)
 
 
 class InstanceValue(Base):

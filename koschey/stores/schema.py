@@ -21,7 +21,17 @@ MIGRATIONS = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
 
 def tables() -> MetaData:
     """Every table, also those of rare features, whose classes are otherwise loaded with them."""
-    from koschey.stores import ask_rows, browsing_rows, bulk_rows, sync_rows, tally_rows  # noqa: F401
+    from koschey.stores import (  # noqa: F401
+        ask_rows,
+        browsing_rows,
+        bulk_rows,
+        people_rows,
+        quarantine_rows,
+        root_rows,
+        storage_rows,
+        sync_rows,
+        tally_rows,
+    )
 
     return Base.metadata
 
