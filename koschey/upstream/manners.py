@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 
 from koschey.errors import UpstreamUnavailable
 from koschey.upstream.deadlines import Exchange
@@ -12,6 +13,8 @@ from koschey.upstream.endpoint import Endpoint
 
 #: Seconds for which an upstream's word is taken; one that says more may be mistaken.
 LONGEST_PAUSE = 3600.0
+#: With Retry-After, these statuses ask for patience with the whole upstream (RFC 6585, RFC 9110).
+ASKING = frozenset((429, 503))
 
 
 @dataclass
@@ -85,3 +88,14 @@ class Manners:
         until = time.monotonic() + min(seconds, LONGEST_PAUSE)
         with self._lock:
             self._until[endpoint.name] = max(until, self._until.get(endpoint.name, 0.0))
+
+
+def retry_after(value: str | None) -> float | None:
+    """Seconds to wait (RFC 9110 section 10.2.3: seconds or a date); None when nothing usable is said."""
+    value = (value or "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None

@@ -12,7 +12,6 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +22,7 @@ from koschey.errors import UpstreamTimeout
 from koschey.upstream.deadlines import Exchange, during
 from koschey.upstream.endpoint import Endpoint
 from koschey.upstream.failures import translated
-from koschey.upstream.manners import Manners
+from koschey.upstream.manners import ASKING, Manners, retry_after
 from koschey.upstream.pools import AllPools
 from koschey.upstream.routes import Routes
 from koschey.upstream.urls import Origin, Target
@@ -48,7 +47,6 @@ _OTHERWISE = re.compile(
 _ORIGINS = 16
 _CONNECTIONS = 32
 _GONE = (404, 410)
-_ASKING = (429, 503)
 
 
 #: For whom a connection may be used again: certificates belong to it as well.
@@ -104,26 +102,13 @@ class _Idle:
 
 
 class PlainFiles:
-    """Asks for small files. Safe to use from many threads.
+    """Asks for small files. Safe to use from many threads."""
 
-    Args:
-        retry_after: seconds that a header of that name means, None when it means nothing.
-    """
-
-    def __init__(
-        self,
-        pools: AllPools,
-        routes: Routes,
-        manners: Manners,
-        *,
-        user_agent: str,
-        retry_after: Callable[[str], float | None],
-    ) -> None:
+    def __init__(self, pools: AllPools, routes: Routes, manners: Manners, *, user_agent: str) -> None:
         self._pools = pools
         self._routes = routes
         self._manners = manners
         self._user_agent = user_agent
-        self._retry_after = retry_after
         self._lock = threading.Lock()
         self._idle = _Idle()
         self._otherwise: dict[tuple[Endpoint, Origin], float] = {}
@@ -221,8 +206,8 @@ class PlainFiles:
     def _not_200(self, key: _Key, status: int, head: bytes) -> int | None:
         if status in _GONE:
             return status
-        asked = _RETRY_AFTER.search(head) if status in _ASKING else None
-        seconds = self._retry_after(asked[1].decode("latin-1")) if asked else None
+        asked = _RETRY_AFTER.search(head) if status in ASKING else None
+        seconds = retry_after(asked[1].decode("latin-1")) if asked else None
         if seconds is not None:
             self._manners.pause(key[0], seconds)
         self._leave(*key[:2])

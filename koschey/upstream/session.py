@@ -9,38 +9,33 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from email.utils import parsedate_to_datetime
+from contextlib import contextmanager
 from random import uniform
 from types import MappingProxyType
-from urllib.parse import urljoin
 
 import pluggy
-from requests import PreparedRequest, RequestException, Response
-from requests.adapters import BaseAdapter
-from requests.structures import CaseInsensitiveDict
+from requests import RequestException
 from urllib3 import BaseHTTPResponse, Timeout
 from urllib3.exceptions import HTTPError
 
 from koschey import __version__
-from koschey.errors import UpstreamRefused, UpstreamUnavailable
+from koschey.errors import UpstreamUnavailable
 from koschey.plugins import PATIENCE
+from koschey.upstream.adapters import sent_by_adapter
 from koschey.upstream.addresses import Resolve
 from koschey.upstream.answer import Answer
 from koschey.upstream.deadlines import Exchange, during
 from koschey.upstream.endpoint import Endpoint
 from koschey.upstream.failures import translated
-from koschey.upstream.manners import Manners, Tally
+from koschey.upstream.manners import ASKING, Manners, Tally, retry_after
 from koschey.upstream.plain import PlainFiles
 from koschey.upstream.pools import AllPools
-from koschey.upstream.routes import Decision, Routes
-from koschey.upstream.urls import Target, parsed, shown
+from koschey.upstream.redirects import REDIRECTS, Way, target_of
+from koschey.upstream.routes import Routes
+from koschey.upstream.urls import Target, shown
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
-_REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _PASSING = frozenset((429, 500, 502, 503, 504))
-#: With Retry-After, these ask for patience with the whole upstream (RFC 6585, RFC 9110).
-_ASKING = frozenset((429, 503))
 _SECRET_HEADERS = frozenset(("Authorization", "Cookie", "Proxy-Authorization"))
 #: Seconds before the first repetition; doubled each time, and anything between half and all of it.
 _BACK_OFF = 0.25
@@ -80,9 +75,7 @@ class OutgoingSession:
         self._routes = Routes(hooks, hook_patience=hook_patience)
         self._pools = AllPools(resolve)
         self._manners = Manners()
-        self._plain = PlainFiles(
-            self._pools, self._routes, self._manners, user_agent=user_agent, retry_after=_retry_after
-        )
+        self._plain = PlainFiles(self._pools, self._routes, self._manners, user_agent=user_agent)
 
     @contextmanager
     def open(
@@ -160,7 +153,7 @@ class OutgoingSession:
             deadline, connect_timeout=self._connect_timeout, read_timeout=self._read_timeout, rest=rest
         )
         try:
-            return self._plain.read(endpoint, _target(endpoint, url), size, exchange)
+            return self._plain.read(endpoint, target_of(endpoint, url), size, exchange)
         finally:
             if tally is not None:
                 tally.add(exchange.requests, exchange.received)
@@ -173,7 +166,7 @@ class OutgoingSession:
         Raises: as ``open``.
         """
         exchange = Exchange(deadline, connect_timeout=self._connect_timeout, read_timeout=self._read_timeout)
-        target = _target(endpoint, url)
+        target = target_of(endpoint, url)
         sent = {"User-Agent": self._user_agent, "Accept-Encoding": "identity", **_titled(headers)}
         try:
             raw = self._sent(endpoint, target, sent, exchange, body)
@@ -192,24 +185,14 @@ class OutgoingSession:
     def _followed(
         self, endpoint: Endpoint, url: str, headers: dict[str, str], exchange: Exchange
     ) -> tuple[BaseHTTPResponse, str]:
-        target = _target(endpoint, url)
-        seen = {target.url}
+        way = Way(endpoint, url, self._max_redirects)
         while True:
-            raw = self._repeated(endpoint, target, headers, exchange)
-            location = raw.headers.get("location") if raw.status in _REDIRECTS else None
+            raw = self._repeated(endpoint, way.target, headers, exchange)
+            location = raw.headers.get("location") if raw.status in REDIRECTS else None
             if location is None:
-                return raw, target.url
-            _dispose(endpoint, target, raw, exchange)
-            following = _following(endpoint, target, location)
-            if target.origin.scheme == "https" and following.origin.scheme == "http":
-                raise UpstreamRefused(endpoint.name, f"{shown(target.url)} redirects from https to http")
-            if following.url in seen:
-                raise UpstreamRefused(endpoint.name, f"{shown(target.url)} redirects in a circle")
-            if len(seen) > self._max_redirects:
-                problem = f"{shown(url)} redirects more than {self._max_redirects} times"
-                raise UpstreamRefused(endpoint.name, problem)
-            seen.add(following.url)
-            target = following
+                return raw, way.target.url
+            _dispose(endpoint, way.target, raw, exchange)
+            way.follow(location)
 
     def _repeated(
         self, endpoint: Endpoint, target: Target, headers: dict[str, str], exchange: Exchange
@@ -232,10 +215,10 @@ class OutgoingSession:
             else:
                 if raw.status not in _PASSING:
                     return raw
-                asked = _retry_after(raw.headers.get("retry-after"))
+                asked = retry_after(raw.headers.get("retry-after"))
                 _dispose(endpoint, target, raw, exchange)
                 failure, repeatable = _passing(endpoint, target, raw.status, asked), True
-                if asked is not None and raw.status in _ASKING:
+                if asked is not None and raw.status in ASKING:
                     self._manners.pause(endpoint, asked)
                 wait = wait if asked is None else asked
             if not repeatable or exchange.retries <= 0 or not exchange.bears(wait):
@@ -267,55 +250,12 @@ class OutgoingSession:
         timeout = exchange.patience(self._connect_timeout), exchange.patience(self._read_timeout)
         client_cert = route.client_cert if own else None
         if route.adapter is not None:
-            return _adapted(
-                endpoint, decision, route.adapter, _prepared(target, sent, body), timeout, client_cert
-            )
+            return sent_by_adapter(endpoint, decision, target, sent, body, timeout=timeout, cert=client_cert)
         pools = self._pools.pools(endpoint, own=own, ca_file=route.ca_file, client_cert=client_cert)
         with during(exchange):
             return pools.send(
                 target, sent, body, timeout=Timeout(connect=timeout[0], read=timeout[1]), proxy=route.proxy
             )
-
-
-def _prepared(target: Target, headers: dict[str, str], body: bytes | None) -> PreparedRequest:
-    request = PreparedRequest()
-    request.method = "GET" if body is None else "POST"
-    request.url = target.url
-    request.body = body
-    request.headers = CaseInsensitiveDict(headers)
-    if body is not None:
-        request.headers["Content-Length"] = str(len(body))
-    return request
-
-
-def _adapted(
-    endpoint: Endpoint,
-    decision: Decision,
-    adapter: BaseAdapter,
-    request: PreparedRequest,
-    timeout: tuple[float, float],
-    client_cert: str | tuple[str, str] | None,
-) -> BaseHTTPResponse:
-    """Send through the adapter that a plug-in brought."""
-    proxy = decision.route.proxy
-    try:
-        response: Response = adapter.send(
-            request,
-            stream=True,
-            timeout=timeout,
-            verify=decision.route.ca_file or True,
-            cert=client_cert,
-            proxies={"http": proxy, "https": proxy} if proxy else {},
-        )
-    except (RequestException, HTTPError, OSError):
-        raise
-    except Exception as error:  # foreign code may raise anything, and then nothing is sent
-        problem = f"the adapter of plug-in {decision.plugin} failed: {type(error).__name__}"
-        raise UpstreamRefused(endpoint.name, problem) from error
-    if not isinstance(response.raw, BaseHTTPResponse):
-        problem = f"the adapter of plug-in {decision.plugin} returned no urllib3 response"
-        raise UpstreamRefused(endpoint.name, problem)
-    return response.raw
 
 
 def _titled(headers: Mapping[str, str]) -> dict[str, str]:
@@ -328,24 +268,6 @@ def _not_paused(endpoint: Endpoint) -> None:
         raise UpstreamUnavailable(endpoint.name, f"it is paused: {endpoint.paused}")
 
 
-def _target(endpoint: Endpoint, url: str) -> Target:
-    try:
-        return parsed(url)
-    except ValueError as error:
-        raise UpstreamRefused(endpoint.name, f"{shown(url)[:200]!r}: {error}") from None
-
-
-def _following(endpoint: Endpoint, target: Target, location: str) -> Target:
-    """Where a redirect leads; ``location`` as http.client reads it, in Latin-1 whatever it is."""
-    with suppress(UnicodeError):
-        location = location.encode("latin-1").decode()
-    try:
-        return _target(endpoint, urljoin(target.url, location))
-    except ValueError:  # urljoin: brackets that are no IPv6 address
-        problem = f"{shown(target.url)} redirects to something unreadable"
-        raise UpstreamRefused(endpoint.name, problem) from None
-
-
 def _dispose(endpoint: Endpoint, target: Target, raw: BaseHTTPResponse, exchange: Exchange) -> None:
     """Give back the connection of an answer that nobody reads."""
     Answer(endpoint.name, target.url, raw, exchange, decode=False).close()
@@ -354,14 +276,3 @@ def _dispose(endpoint: Endpoint, target: Target, raw: BaseHTTPResponse, exchange
 def _passing(endpoint: Endpoint, target: Target, status: int, asked: float | None) -> UpstreamUnavailable:
     problem = f"{shown(target.url)} answered {status}"
     return UpstreamUnavailable(endpoint.name, problem, retry_after=asked)
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds to wait (RFC 9110 section 10.2.3: seconds or a date); None when nothing usable is said."""
-    value = (value or "").strip()
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None
