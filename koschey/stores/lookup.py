@@ -160,8 +160,6 @@ class Lookup:
 
     def __init__(self, connections: HotConnections) -> None:
         self.connections = connections
-        self._rows = connections.rows
-        self._among = connections.among
         mark = connections.mark
         self._name = _NAME.format(mark)
         self._upstream = _UPSTREAM.format(mark)
@@ -175,7 +173,7 @@ class Lookup:
 
     def name(self, name: str) -> NameLook:
         """A normalised name in every source that has an answer about it."""
-        rows = self._rows(self._name, (name,))
+        rows = self.connections.rows(self._name, (name,))
         if not rows:
             raise StoreUnavailable("database", "it is empty; run `koschey db upgrade`")
         found = {row[1]: ProjectLook(*row[1:]) for row in rows if row[1] is not None}
@@ -183,12 +181,12 @@ class Lookup:
 
     def upstream(self, source_id: int, name: str) -> UpstreamLook | None:
         """What is known of a source's page of a name."""
-        rows = self._rows(self._upstream, (name, source_id))
+        rows = self.connections.rows(self._upstream, (name, source_id))
         return UpstreamLook(*rows[0]) if rows else None
 
     def project(self, project_id: int) -> PageProject:
         """A project by its id. Raises: NotFound: it was forgotten since its id was looked up."""
-        rows = self._rows(self._project, (project_id,))
+        rows = self.connections.rows(self._project, (project_id,))
         if not rows:
             raise NotFound("project", str(project_id))
         return PageProject(*rows[0])
@@ -202,32 +200,32 @@ class Lookup:
         Raises:
             NotFound: the project was forgotten since its id was looked up.
         """
-        return self.project(project_id), self._rows(self._page, (project_id,))
+        return self.project(project_id), self.connections.rows(self._page, (project_id,))
 
     def release(self, project_id: int, release: str) -> list[ReleaseFile]:
         """What was uploaded of a project's release (``File.release``), also what was deleted."""
-        return [ReleaseFile(*row) for row in self._rows(self._release, (project_id, release))]
+        return [ReleaseFile(*row) for row in self.connections.rows(self._release, (project_id, release))]
 
     def decisions(self, name: str) -> list[tuple[Any, ...]]:
         """Every decision about a normalised name, in order, as tuples of DECISION_COLUMNS."""
-        return self._rows(self._decisions, (name,))
+        return self.connections.rows(self._decisions, (name,))
 
     def file(self, file_id: int) -> FileLook | None:
         """One file by its id."""
-        rows = self._rows(self._by_id, (file_id,))
+        rows = self.connections.rows(self._by_id, (file_id,))
         return FileLook(*rows[0]) if rows else None
 
     def files_at(self, path: str) -> list[FileLook]:
         """Files with that public path; several when several sources have it."""
-        return [FileLook(*row) for row in self._rows(self._by_path, (path,))]
+        return [FileLook(*row) for row in self.connections.rows(self._by_path, (path,))]
 
     def files_named(self, name: str, filename: str) -> list[FileLook]:
         """Files of that name in projects of that normalised name, in each source."""
-        return [FileLook(*row) for row in self._rows(self._by_filename, (name, filename))]
+        return [FileLook(*row) for row in self.connections.rows(self._by_filename, (name, filename))]
 
     def configuration(self) -> int:
         """The configuration's number, on which hangs what is remembered of sources, people and grants."""
-        rows = self._rows(_CONFIGURATION, ())
+        rows = self.connections.rows(_CONFIGURATION, ())
         if not rows:
             raise StoreUnavailable("database", "it is empty; run `koschey db upgrade`")
         number: int = rows[0][0]
@@ -235,11 +233,11 @@ class Lookup:
 
     def orphans_among(self, digests: Sequence[str]) -> list[str]:
         """Those of some blobs that are marked as ones that nobody refers to."""
-        return [row[0] for row in self._among(_ORPHANS, digests)]
+        return [row[0] for row in self.connections.among(_ORPHANS, digests)]
 
     def having(self, names: Sequence[str]) -> tuple[int, dict[str, set[int]]]:
         """The configuration's number, and for each normalised name the ids of the sources that know it."""
-        rows = self._among(_HAVING, names)
+        rows = self.connections.among(_HAVING, names)
         if not rows:
             raise StoreUnavailable("database", "it is empty; run `koschey db upgrade`")
         found: dict[str, set[int]] = {name: set() for name in names}

@@ -59,7 +59,7 @@ class PeopleLookup:
     """
 
     def __init__(self, connections: HotConnections) -> None:
-        self._rows = connections.rows
+        self._connections = connections
         mark = connections.mark
         self._user_named = _USER.format(f"u.name = {mark}")
         self._user_by_id = _USER.format(f"u.id = {mark}")
@@ -69,17 +69,17 @@ class PeopleLookup:
 
     def user(self, name: str) -> UserLook | None:
         """A user by name, as ``koschey.domain.permissions.account_name`` spells it."""
-        rows = self._rows(self._user_named, (name,))
+        rows = self._connections.rows(self._user_named, (name,))
         return UserLook(*rows[0]) if rows else None
 
     def user_with_id(self, user_id: int) -> UserLook | None:
         """A user by id."""
-        rows = self._rows(self._user_by_id, (user_id,))
+        rows = self._connections.rows(self._user_by_id, (user_id,))
         return UserLook(*rows[0]) if rows else None
 
     def token(self, digest: str) -> TokenLook | None:
         """The token with that SHA-256, unless it was revoked. It may be past its time."""
-        rows = self._rows(self._token, (digest,))
+        rows = self._connections.rows(self._token, (digest,))
         if not rows:
             return None
         token_id, scopes, globs, expires_at, *user = rows[0]
@@ -88,13 +88,13 @@ class PeopleLookup:
     def groups(self, user_id: int, origin: str | None = None) -> frozenset[str]:
         """Names of the groups that a user is in; with ``origin``, by that plug-in's word."""
         if origin is None:
-            return frozenset(row[0] for row in self._rows(self._groups, (user_id,)))
-        return frozenset(row[0] for row in self._rows(self._groups_by, (user_id, origin)))
+            return frozenset(row[0] for row in self._connections.rows(self._groups, (user_id,)))
+        return frozenset(row[0] for row in self._connections.rows(self._groups_by, (user_id, origin)))
 
     def group_names(self) -> frozenset[str]:
         """Names of all groups."""
-        return frozenset(row[0] for row in self._rows("SELECT name FROM user_group", ()))
+        return frozenset(row[0] for row in self._connections.rows("SELECT name FROM user_group", ()))
 
     def grants(self) -> list[GrantLook]:
         """Every grant, in order."""
-        return [GrantLook(*row) for row in self._rows(_GRANTS, ())]
+        return [GrantLook(*row) for row in self._connections.rows(_GRANTS, ())]

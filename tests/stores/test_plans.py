@@ -15,6 +15,7 @@ from koschey.services.audit import EventFilter
 from koschey.services.project_lists import Which
 from koschey.services.review_queue import Tab
 from koschey.stores.database import now
+from koschey.stores.hot_connections import HotConnections
 from koschey.web.current import Koschey
 from tests.services import Services
 
@@ -127,15 +128,15 @@ def statements(koschey: Koschey, work: Work) -> list[tuple[str, Any]]:
         if statement.lstrip().startswith(("SELECT", "UPDATE", "DELETE")):
             asked.setdefault(statement, parameters[0] if executemany else parameters)
 
-    rows = type(koschey.lookup)._rows
+    rows = HotConnections.rows
 
-    def note_look(lookup: Any, statement: str, values: Any) -> list[Any]:
+    def note_look(connections: HotConnections, statement: str, values: Any) -> list[Any]:
         asked.setdefault(statement, values)
-        return rows(lookup, statement, values)
+        return rows(connections, statement, values)
 
     event.listen(koschey.engine, "before_cursor_execute", note)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(koschey.lookup), "_rows", note_look)
+        patch.setattr(HotConnections, "rows", note_look)
         try:
             work(koschey)
         finally:
