@@ -15,6 +15,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from koschey import logs, plugins
 from koschey import settings as settings_module
 from koschey.checks.examiner import Examiner
+from koschey.checks.slots import Slots
 from koschey.domain.policy import DAY
 from koschey.domain.setup_link import SECRET_KEY
 from koschey.jobs import tasks as jobs
@@ -205,6 +206,13 @@ def _schedule(settings: Settings, queue: Queue, locks: Locks) -> Schedule:
     return Schedule(queue, locks, jobs.ON_EACH_MACHINE, lock=f"{LOCK}:{socket.gethostname()}")
 
 
+def _checking_slots(settings: Settings) -> Slots | None:
+    """What web processes that check files themselves share. How many workers there are is chosen."""
+    if settings.redis_url:
+        return None
+    return Slots(settings.data_dir / "locks", jobs.CHECKING_PROCESSES)
+
+
 def _session(settings: Settings, hooks: PluginManager) -> OutgoingSession:
     # Loaded with the first request that goes out: requests and urllib3 are a good part of an idle worker.
     from koschey.upstream.session import OutgoingSession
@@ -356,7 +364,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         flights,
         document_deadline=settings.page_deadline,
     )
-    examiner = Examiner(_modules(settings), children=jobs.CHECKING_PROCESSES)
+    examiner = Examiner(_modules(settings), children=jobs.CHECKING_PROCESSES, slots=_checking_slots(settings))
     stored = StoredFiles(database, lookup, configuration, store, downloads, examiner)
     subjects = Subjects(database, configuration, gate, catalog, stored.contents)
     checking = Checking(

@@ -8,6 +8,7 @@ Nothing of the files is ever imported or run.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import re
@@ -27,7 +28,8 @@ from koschey.checks.embedded import Embedded
 from koschey.checks.subject import Contents, Subject
 from koschey.domain.checks import Finding, Outcome
 
-IDLE_SECONDS = 20.0
+#: Seconds without a request after which a child leaves: others may wait for its memory, and for its slot.
+IDLE_SECONDS = 3.0
 DEFAULT_MEMORY_BYTES = 2**30
 #: Whoever waits for a file goes first.
 DEFAULT_NICE = 10
@@ -281,6 +283,14 @@ def _limit_resources(memory: int, nice: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (_MAX_OPEN_FILES, _MAX_OPEN_FILES))
 
 
+def _keep_from_children() -> None:
+    """Whatever a check starts inherits nothing that this process has inherited: not its slot either."""
+    for entry in list(Path("/dev/fd").iterdir()):
+        if int(entry.name) > 2:
+            with contextlib.suppress(OSError):  # that of the list itself
+                os.set_inheritable(int(entry.name), False)  # noqa: FBT003 - it takes no names
+
+
 def _own_pipes() -> tuple[IO[bytes], IO[bytes]]:
     """Standard input and output, moved to where a check that prints or reads does not find them."""
     requests, out = os.dup(0), os.dup(1)
@@ -305,6 +315,7 @@ def main(arguments: Sequence[str]) -> None:
         else:
             plugins.append(argument)
     _limit_resources(memory, nice)
+    _keep_from_children()
     serve(*_own_pipes(), Checking(plugins))
 
 

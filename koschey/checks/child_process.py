@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from koschey.checks.slots import Slots
 from koschey.errors import KoscheyError, StoreUnavailable
 
 #: Seconds for what takes a tenth of one: to start, to take a request.
@@ -38,9 +39,12 @@ class ChildProcess:
         plugins: modules for the child to import.
         memory: bytes of address space that it may have.
         nice: by how much it steps back behind other processes.
+        slots: it has one of these as long as it lives.
     """
 
-    def __init__(self, plugins: Sequence[str], memory: int, nice: int) -> None:
+    def __init__(self, plugins: Sequence[str], memory: int, nice: int, slots: Slots | None = None) -> None:
+        self._slots = slots
+        self._started = 0.0
         # The child starts isolated; it gets this process's folders after its own, so that it finds the
         # same plug-ins and nothing of them stands in front of the standard library. "" is not among them.
         folders = os.pathsep.join(folder for folder in sys.path if os.path.isabs(folder))  # noqa: PTH117
@@ -114,19 +118,37 @@ class ChildProcess:
     def _start(self) -> None:
         if self._process is not None and _has_ended(self._process, seconds=0):
             self.kill()
+        if self._slots is not None and self._process is not None and self._tenure_is_over():
+            self.kill()
+            self._slots.give_way()
         if self._process is not None:
             return
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        if self._slots is None:
+            self._process = self._popen()
+        else:
+            slot = self._slots.take()
+            try:
+                self._process = self._popen(slot)
+            finally:
+                os.close(slot)
+        self._started = time.monotonic()
+        assert self._process.stdin is not None and self._process.stdout is not None
+        os.set_blocking(self._process.stdin.fileno(), False)
+        self._line(time.monotonic() + _PATIENCE)
+
+    def _tenure_is_over(self) -> bool:
+        return time.monotonic() - self._started > Slots.TENURE_SECONDS
+
+    def _popen(self, *inherited: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603 - our own interpreter and module
             self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
             start_new_session=True,  # what a check starts is killed with it
+            pass_fds=inherited,
         )
-        assert self._process.stdin is not None and self._process.stdout is not None
-        os.set_blocking(self._process.stdin.fileno(), False)
-        self._line(time.monotonic() + _PATIENCE)
 
     def _send(self, request: bytes, deadline: float) -> None:
         assert self._process is not None and self._process.stdin is not None

@@ -27,6 +27,7 @@ from koschey.checks.child import (
 from koschey.checks.child_process import ChildLost, ChildProcess
 from koschey.checks.description import Description
 from koschey.checks.embedded import Embedded
+from koschey.checks.slots import Slots
 from koschey.checks.subject import Contents, Subject
 from koschey.domain.checks import Finding, Outcome
 from koschey.errors import KoscheyError, StoreUnavailable
@@ -64,6 +65,7 @@ class Examiner:
             has had nothing to do for a while.
         memory_bytes: of address space that each may have.
         nice: by how much they step back behind other processes.
+        slots: each takes one of these, which other processes of ours share; a call waits for one, too.
     """
 
     def __init__(
@@ -74,10 +76,12 @@ class Examiner:
         children: int = 1,
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
         nice: int = DEFAULT_NICE,
+        slots: Slots | None = None,
     ) -> None:
         self._timeout = timeout_seconds
         self._closing = False
-        self._children = [ChildProcess(plugins, memory_bytes, nice) for _ in range(children)]
+        self._slots = slots
+        self._children = [ChildProcess(plugins, memory_bytes, nice, slots) for _ in range(children)]
         # The last one in is the first one out, so that the others can leave.
         self._free: queue.LifoQueue[ChildProcess] = queue.LifoQueue()
         for child in self._children:
@@ -199,6 +203,8 @@ class Examiner:
     def close(self) -> None:
         """End the children, also those at work: what that cuts off, and what is asked later, is refused."""
         self._closing = True
+        if self._slots is not None:
+            self._slots.close()
         for child in self._children:
             child.interrupt()
         for child in [self._free.get() for _ in self._children]:

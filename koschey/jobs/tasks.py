@@ -31,8 +31,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Files that are checked at once in a process.
 CHECKING_THREADS = 2
-#: Processes that look into files, beside each of ours: they do nothing but compute, and take memory of their
-#: own. Where there are few cores, one that hangs holds up the others until its time is over.
+#: Processes that look into files, beside all web processes of a machine or beside each worker: they do
+#: nothing but compute, and take memory of their own. Where there are few cores, one that hangs holds up the
+#: others until its time is over.
 CHECKING_PROCESSES = max(1, min(CHECKING_THREADS, (os.cpu_count() or 1) // 2))
 _SWEEPS = ("release_due", "derive_work", "settle_policies", "refresh_stale")
 #: Slow downloads and long sweeps keep no refresh behind an answer waiting.

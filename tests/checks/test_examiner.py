@@ -15,6 +15,7 @@ import pytest
 
 from koschey.checks.child import IDLE_SECONDS
 from koschey.checks.examiner import Examiner, Unreadable
+from koschey.checks.slots import Slots
 from koschey.checks.subject import Contents, Subject
 from koschey.domain.checks import Finding, Outcome
 from koschey.errors import StoreUnavailable
@@ -48,6 +49,9 @@ def hungry(subject): return Finding("hungry", Outcome.PASS, str(len(bytearray(2*
 def holds(subject): return Finding("holds", Outcome.PASS, str(len(bytearray(2**29))))
 def writes(subject):
     with open(subject.path + ".big", "wb") as out: out.truncate(2**40)
+def escapes(subject):
+    subprocess.Popen(["sleep", "45"], start_new_session=True, close_fds=False)
+    return Finding("escapes", Outcome.PASS)
 def where(subject): return Finding("where", Outcome.PASS, str(os.getpid()))
 def plain(subject):
     fine = sys.flags.isolated and "" not in sys.path and os.nice(0) >= 10 and not sys.stdin.read()
@@ -315,6 +319,70 @@ def test_a_large_file_gets_more_time(tmp_path: Path) -> None:
 
 def test_an_idle_child_waits_less_than_a_minute() -> None:
     assert 0 < IDLE_SECONDS < 60
+
+
+@pytest.mark.parametrize("name", ["where", "escapes"])
+def test_processes_of_one_machine_share_its_slots(
+    plugin: str, subject: Subject, tmp_path: Path, name: str
+) -> None:
+    first, second = (Examiner([plugin], slots=Slots(tmp_path / "locks", 1)) for _ in range(2))
+    first.check(subject, checks(name))
+    child = int(first.check(subject, checks("where"))[0].reason)
+    found: list[Finding] = []
+    waiting = threading.Thread(target=lambda: found.extend(second.check(subject, checks("where"))))
+    waiting.start()
+    waiting.join(1.0)
+    assert not found, "the slot is taken"
+    os.kill(child, signal.SIGKILL)  # nobody need tell the others
+    waiting.join(30.0)
+    assert found, "the slot is free as soon as the child is gone, whatever it has started"
+    assert found[0].outcome is Outcome.PASS
+    assert int(found[0].reason) != child
+    first.close()
+    second.close()
+
+
+def test_a_child_that_has_its_slot_for_long_gives_way_to_others(
+    plugin: str, subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Slots, "TENURE_SECONDS", 1.0)
+    examiners = [Examiner([plugin], slots=Slots(tmp_path / "locks", 1)) for _ in range(2)]
+    answered = [0, 0]
+    end = time.monotonic() + 30.0
+
+    def work(number: int) -> None:
+        while not all(answered) and time.monotonic() < end:
+            examiners[number].check(subject, checks("where"))
+            answered[number] += 1
+
+    threads = [threading.Thread(target=work, args=[number]) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert time.monotonic() < end, "one was never idle, and the other had nothing"
+    for examiner in examiners:
+        examiner.close()
+
+
+def test_a_stop_ends_the_wait_for_a_slot(plugin: str, subject: Subject, tmp_path: Path) -> None:
+    first, second = (Examiner([plugin], slots=Slots(tmp_path / "locks", 1)) for _ in range(2))
+    refused: list[StoreUnavailable] = []
+
+    def wait() -> None:
+        try:
+            second.check(subject, checks("where"))
+        except StoreUnavailable as error:
+            refused.append(error)
+
+    first.check(subject, checks("where"))
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    waiting.join(0.5)
+    second.close()
+    waiting.join(60.0)
+    assert refused
+    first.close()
 
 
 def running(pid: int) -> bool:
