@@ -411,6 +411,7 @@ def _assembled(settings: Settings, engine: Engine, locks: Locks) -> Koschey:
         inline=settings.embedded,
         public_url=settings.public_url,
         trusted_proxies=settings.trusted_proxies,
+        accel_redirect=settings.accel_redirect,
     )
     telling = functools.cache(lambda: _telling(settings, database, locks, session))
     if settings.smtp_url or settings.webhook_url:

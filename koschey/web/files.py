@@ -91,6 +91,11 @@ def file_headers(look: FileLook) -> dict[str, str]:
     return headers
 
 
+def accel_location(prefix: str, sha256: str) -> str:
+    """What nginx is told to send in our place: a blob of the folder, below ``prefix``."""
+    return "/".join((prefix.rstrip("/"), sha256[:2], sha256[2:4], sha256))
+
+
 def _file(index: str, look: FileLook) -> Response:
     headers = file_headers(look)
     if look.sha256 is not None and request.if_none_match.contains_weak(look.sha256):
@@ -128,8 +133,7 @@ def _stored(stored: StoredFile, headers: dict[str, str]) -> Response:
     look = stored.look
     assert look.sha256 is not None
     if stored.path is not None and settings.accel_redirect:
-        location = "/".join((look.sha256[:2], look.sha256[2:4], look.sha256))
-        headers["X-Accel-Redirect"] = f"{settings.accel_redirect.rstrip('/')}/{location}"
+        headers["X-Accel-Redirect"] = accel_location(settings.accel_redirect, look.sha256)
         return Response(headers=headers)
     if stored.path is None and settings.presigned_seconds and _plain_for_stores(stored.size):
         link = koschey().files.presigned_url(stored, headers["Content-Type"], settings.presigned_seconds)

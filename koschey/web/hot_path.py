@@ -1,4 +1,4 @@
-"""Ready-made pages and small stored files, answered in front of Flask's dispatch.
+"""Ready-made pages and stored files, answered in front of Flask's dispatch.
 
 It answers only what the views would answer in the same words: it asks the same catalog and the same
 ``Files.find``, and so the same gate. Whatever needs waiting, a decision or an error goes the full way.
@@ -28,7 +28,7 @@ from koschey.services.pages import ReadyPage
 from koschey.services.usage import Usage
 from koschey.stores.blobs import BlobStore
 from koschey.stores.lookup import FileLook
-from koschey.web.files import CACHE_FILE, METADATA_TYPE, file_headers
+from koschey.web.files import CACHE_FILE, METADATA_TYPE, accel_location, file_headers
 from koschey.web.requests import HOST
 from koschey.web.simple import page_headers
 
@@ -54,7 +54,9 @@ class ReadyAnswer:
 
 
 class HotPath:
-    """Answers GET and HEAD of ready pages and small files, or None for the full way.
+    """Answers GET and HEAD of ready pages, and GET of files, or None for the full way.
+
+    Files that are not small are answered here only if a proxy sends them for us.
 
     Attributes:
         inline: whether ``respond`` may be asked on an event loop: the look-up is a local file's.
@@ -72,8 +74,10 @@ class HotPath:
         inline: bool,
         public_url: str,
         trusted_proxies: int,
+        accel_redirect: str = "",
     ) -> None:
         self.inline = inline
+        self._accel_redirect = accel_redirect
         self._catalog = catalog
         self._files = files
         self._authentication = authentication
@@ -163,15 +167,16 @@ class HotPath:
             }
             return _sent(self._store.local_path(look.metadata_sha256), None, headers)
         look, actor = self._found(request, index, path)
-        if (
-            look is None
-            or look.stored_at is None
-            or look.sha256 is None
-            or look.size is None
-            or look.size > _SMALL
-        ):
+        if look is None or look.stored_at is None or look.sha256 is None or look.size is None:
             return None
-        answer = _sent(self._store.local_path(look.sha256), look.size, file_headers(look))
+        path_here = self._store.local_path(look.sha256)
+        if look.size <= _SMALL:
+            answer = _sent(path_here, look.size, file_headers(look))
+        elif self._accel_redirect:
+            location = accel_location(self._accel_redirect, look.sha256)
+            answer = _handed_over(path_here, look.size, file_headers(look) | {"X-Accel-Redirect": location})
+        else:
+            return None
         if answer is not None:
             self._usage.add(index, look.file_id, actor.name if actor.signed_in else self._client(request))
         return answer
@@ -266,6 +271,19 @@ def _sent(path: Path | None, size: int | None, headers: dict[str, str]) -> Ready
     if len(body) != (length if size is None else size):
         return None
     return _made(HTTPStatus.OK, [*headers.items(), ("Content-Length", str(len(body)))], body)
+
+
+def _handed_over(path: Path | None, size: int, headers: dict[str, str]) -> ReadyAnswer | None:
+    """A whole file that the proxy in front of us sends."""
+    if path is None:
+        return None
+    try:
+        there = os.stat(path)  # noqa: PTH116 - see _sent
+    except OSError:
+        return None
+    if there.st_size != size:
+        return None
+    return _made(HTTPStatus.OK, [*headers.items(), ("Content-Length", "0")], b"")
 
 
 def _from_environ(environ: WSGIEnvironment) -> HotRequest | None:

@@ -125,12 +125,13 @@ def test_without_a_trusted_proxy_nobody_else_is_believed(koschey: Running, proje
 
 
 @pytest.mark.backends(SQLITE)
+@pytest.mark.parametrize("hot_path", ["on", "off"])
 def test_a_clean_stop_writes_down_what_was_counted_and_nginx_s_part_counts_as_well(
-    upstream: FakeUpstream, project: Project, tmp_path: Path
+    upstream: FakeUpstream, project: Project, tmp_path: Path, hot_path: str
 ) -> None:
-    wheel = project.release("1.0")
-    settings = {"KOSCHEY_ACCEL_REDIRECT": "/_blobs/"}
-    with running.koschey(tmp_path, upstream.simple_url, settings | {"KOSCHEY_HOT_PATH": "off"}) as process:
+    wheel = project.release("1.0", payload=b"n" * 600_000)
+    settings = {"KOSCHEY_ACCEL_REDIRECT": "/_blobs/", "KOSCHEY_HOT_PATH": hot_path}
+    with running.koschey(tmp_path, upstream.simple_url, settings) as process:
         url = file_url(process, wheel)
         asked = 1
         while "X-Accel-Redirect" not in requests.get(url, timeout=60).headers:  # it is not stored yet
