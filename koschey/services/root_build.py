@@ -34,6 +34,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Up to so many projects in its sources, a list is made in the request that asks for it.
 SMALL = 5_000
+#: The mark of a list that is being built for the first time, and has no bytes yet.
+ANNOUNCED = ""
 #: Names of a new chunk; one that has twice as many is split.
 _NAMES = 500
 #: With 6, a chunk is a hundredth smaller, and takes twice as long to write.
@@ -93,16 +95,20 @@ class RootBuilder:
             sources = fingerprint(index)
             if built is not None and (built.serial, built.sources) == (serial, sources):
                 return
-            if not _more_than(connection, index, self._small):
+            is_long = _more_than(connection, index, self._small)
+            if not is_long or built is None:
                 changes = None
-            elif built is not None and built.sources == sources:
+            elif built.sources == sources:
                 names = _changed(connection, built)
                 few = len(names) <= _FEW * built.names
                 changes = _patch(connection, index, names) if few else _whole(connection, index)
             else:
                 changes = _whole(connection, index)
         if changes is None:
-            if built is not None:
+            if is_long:
+                self._announce(index)
+                self._index(index)
+            elif built is not None:
                 with self._database.transaction() as tx:
                     _forget(tx.connection, index.id)
             return
@@ -116,6 +122,17 @@ class RootBuilder:
             whole=changes.whole,
             seconds=round(time.perf_counter() - begun, 3),
         )
+
+
+    def _announce(self, index: IndexConfig) -> None:
+        """Say that a list is about to be built for the first time: nobody makes it at once from now on.
+
+        A list that was made meanwhile would have a later serial than the one that is built, and a reader would
+        see the serial of the root list go backwards.
+        """
+        with self._database.transaction() as tx:
+            announced = {"serial": 0, "sources": "", "names": 0, "mark": ANNOUNCED}
+            tx.connection.execute(_STATE, {"index": index.id, "at": now(), **announced})
 
 
 class _Changes(NamedTuple):

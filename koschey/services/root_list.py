@@ -21,7 +21,7 @@ from koschey.domain.simple_api import render_root
 from koschey.errors import Busy
 from koschey.services.configuration import Configuration, IndexConfig
 from koschey.services.pages import CONTENT_TYPES, PageCache, ReadyPage, ready
-from koschey.services.root_build import RootBuilder
+from koschey.services.root_build import ANNOUNCED, RootBuilder, stored
 from koschey.services.root_files import MaySee, RootFiles
 from koschey.services.root_names import listed
 from koschey.stores.database import Database, now
@@ -82,7 +82,7 @@ class RootList:
         may_see = None if names.everything else names.__contains__
         for _ in range(_TRIES):
             serial, mark, built = self._state(index)
-            if mark is None:
+            if mark is None or mark == ANNOUNCED:
                 break
             file = self._ready_file(index, mark, built, representation, encoding, view, may_see, is_known)
             if file is not None:
@@ -130,6 +130,8 @@ class RootList:
     ) -> ReadyPage:
         at = now()
         with self._database.snapshot() as connection:
+            if stored(connection, index.id) is not None:  # since it was looked whether the list is long
+                raise Busy("the long list of projects")
             serial = connection.execute(_SERIAL).scalar_one()
             names = list(listed(connection, index, at))
             until = connection.execute(_UNTIL, {"index": index.id, "now": at}).scalar()

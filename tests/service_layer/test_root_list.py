@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,8 @@ import zstandard
 
 from koschey.domain.negotiation import Representation
 from koschey.domain.permissions import Names
-from koschey.errors import Busy
+from koschey.errors import Busy, StoreUnavailable
+from koschey.services import root_build
 from koschey.services.pages import ReadyPage
 from koschey.services.root_build import RootBuilder
 from koschey.services.root_files import RootFiles
@@ -226,6 +228,54 @@ def test_two_builders_do_not_build_at_once(roots: Roots) -> None:
         done.start()
         done.join(30)
     assert roots.here.rows("SELECT * FROM root_list") == []
+
+
+@on_both
+def test_the_serial_never_steps_back_when_a_list_becomes_long(
+    roots: Roots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = root_build._whole
+    served: list[int] = []
+
+    def meanwhile(*given: Any) -> Any:
+        """Somebody who found the list short makes it while it is built."""
+        made = whole(*given)
+        roots.add("e")
+        with monkeypatch.context() as found_short:
+            found_short.setattr(roots.builder, "is_small", lambda _: True)
+            found_short.setattr(roots.lists, "_state", lambda _: (-1, None, 0))
+            with suppress(Busy):
+                served.append(roots.page().serial)
+        return made
+
+    roots.add(*"abc")
+    served.append(roots.page().serial)
+    roots.add("d")
+    monkeypatch.setattr(root_build, "_whole", meanwhile)
+    roots.builder.build()
+    served.append(roots.page().serial)
+
+    assert served == sorted(served)
+    monkeypatch.undo()
+    roots.builder.build()
+    assert roots.names() == [*"abcde"]
+
+
+def test_a_first_build_that_died_is_made_up_for(roots: Roots, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(*_: Any) -> Any:
+        raise StoreUnavailable("database", "it was killed")
+
+    roots.add(*"abcd")
+    monkeypatch.setattr(root_build, "_whole", dies)
+    with pytest.raises(StoreUnavailable):
+        roots.builder.build()
+    monkeypatch.undo()
+    with pytest.raises(Busy):
+        roots.page()
+
+    roots.builder.build()
+
+    assert roots.names() == [*"abcd"]
 
 
 @on_both
