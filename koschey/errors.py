@@ -217,11 +217,15 @@ class UpstreamError(KoscheyError):
 class UpstreamUnavailable(UpstreamError):
     """No usable answer: refused, reset, name not resolved, or a 5xx/429 after all retries.
 
-    ``retry_after`` is what the upstream asked for, in seconds, if it did.
+    ``retry_after`` is what the upstream asked for, in seconds, if it did; ``whole`` whether that is for all
+    that it has, and not for one page or file.
     """
 
-    def __init__(self, upstream: str, problem: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self, upstream: str, problem: str, *, retry_after: float | None = None, whole: bool = False
+    ) -> None:
         self.retry_after = retry_after
+        self.whole = whole
         super().__init__(upstream, problem)
 
 
@@ -263,6 +267,14 @@ class NameUnsettled(KoscheyError):
 
 class UpstreamInvalid(UpstreamError):
     """The upstream answered with what must not be believed: bad page, wrong digest, over a limit."""
+
+
+class WrongSize(UpstreamInvalid):
+    """A file has another size than the upstream's page promised. ``actual`` says which."""
+
+    def __init__(self, upstream: str, filename: str, *, promised: int, size: int) -> None:
+        self.actual = f"{size} bytes"
+        super().__init__(upstream, f"{filename} has {size} bytes, the page promised {promised}")
 
 
 class DigestMismatch(KoscheyError):

@@ -199,7 +199,10 @@ class RqQueue:
                 if known is not None and known.get_status() not in (JobStatus.FAILED, JobStatus.STOPPED):
                     return False
                 if known is not None:
-                    known.delete()  # what failed is no reason not to try again
+                    # What failed is no reason not to try again. Runs of it whose own time to live is over are
+                    # still listed for a minute, and RQ could not delete a job with one that it does not find.
+                    self.client.delete(known.execution_registry.key)
+                    known.delete()
             else:
                 return True
         return False

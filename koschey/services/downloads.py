@@ -18,11 +18,14 @@ from sqlalchemy import bindparam, func, or_, update
 
 from koschey.errors import (
     Busy,
+    DigestMismatch,
     KoscheyError,
     StoreUnavailable,
     UpstreamInvalid,
+    WrongSize,
 )
 from koschey.failpoints import failpoint
+from koschey.services import wrong_bytes
 from koschey.services.configuration import SourceConfig
 from koschey.services.fetching import DownloadLimits, Fetch
 from koschey.services.following import Download, Follower
@@ -146,6 +149,8 @@ class Downloads:
                 filename=file.filename,
                 problem=str(error),
             )
+            if isinstance(error, DigestMismatch | WrongSize):
+                self._note_wrong(file, error)
             download.failed(error)
         except BaseException as error:
             log.exception("file.download_crashed", filename=file.filename)
@@ -154,6 +159,13 @@ class Downloads:
             with self._guard:
                 del self._running[file.file_id]
             download.leave()
+
+    def _note_wrong(self, file: FileLook, error: DigestMismatch | WrongSize) -> None:
+        try:
+            with self._database.transaction() as tx:
+                wrong_bytes.note(tx, file.file_id, error.actual)
+        except StoreUnavailable as unrecorded:
+            log.error("file.wrong_bytes_unrecorded", filename=file.filename, problem=str(unrecorded))
 
     def _attempt(self, download: Download, source: SourceConfig, ends: float) -> bool:
         """Fetch under the lock, or follow whoever holds it; False: the other one gave up, try again."""

@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from koschey.errors import DigestMismatch, StoreUnavailable, UpstreamInvalid, UpstreamUnavailable
+from koschey.errors import (
+    DigestMismatch,
+    StoreUnavailable,
+    UpstreamInvalid,
+    UpstreamUnavailable,
+    WrongSize,
+)
 from koschey.services.configuration import SourceConfig
 from koschey.services.following import WITHHELD, Download
 from koschey.stores.lookup import FileLook
@@ -190,9 +196,7 @@ class Fetch:
         self._validator = etag if etag.startswith('"') else None
         if declared is not None:
             if self._total is not None and declared != self._total:
-                raise UpstreamInvalid(
-                    name, f"{self._file.filename} has {declared} bytes, the page promised {self._total}"
-                )
+                raise WrongSize(name, self._file.filename, promised=self._total, size=declared)
             self._total = declared
         if self._total is not None and self._total > self._limits.max_bytes:
             raise UpstreamInvalid(

@@ -7,10 +7,11 @@ from enum import StrEnum
 from typing import Any
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from koschey.domain.decisions import Kind
 from koschey.domain.page import UpstreamFile, UpstreamPage
+from koschey.services import wrong_bytes
 from koschey.services.file_rows import fixed, mutable, other_bytes
 from koschey.services.project_rows import Known
 from koschey.services.removal import take_back
@@ -29,6 +30,9 @@ _NOT_JUDGED = frozenset(
     ["url", "digest", "size", "requires_python", "yanked", "yanked_reason", "metadata_advertised",
      "metadata_sha256", "provenance_url"]
 )  # fmt: skip
+
+
+_TRY_ANEW = text("UPDATE sync_file SET attempts = 0, problem = NULL, retry_at = NULL WHERE file_id = :id")
 
 
 class Look(StrEnum):
@@ -185,7 +189,10 @@ class Recorder:
         """Take over what may change; bytes may not (HARDENING invariant 3)."""
         for row, file in pairs:
             if other_bytes(row, file):
-                self._alarm(row, file)
+                if row["stored_at"] is None and self._never_right(row):
+                    self._put_right(row, file)
+                else:
+                    self._alarm(row, file)
                 continue
             wanted = mutable(file) | {"withdrawn_at": None}
             if row["sha256"] is None and file.sha256 is not None:
@@ -228,11 +235,45 @@ class Recorder:
                 after="listed",
             )
 
+    def _never_right(self, row: dict[str, Any]) -> bool:
+        promised = row["sha256"] or row["digest"]
+        return wrong_bytes.never_right(self._tx, self._actor, self._name, row["filename"], promised)
+
+    def _put_right(self, row: dict[str, Any], file: UpstreamFile) -> None:
+        """The page promised what never was there: by its name only it is the same file, with a hold anew."""
+        arrival = Arrival(self._at, self._known.looked_at if self._known else row["first_seen"])
+        writes = self._writes
+        [(_, wanted)] = writes.judging.judge(writes.indexes, self._source, self._name, [file], arrival)
+        writes.work_came = writes.work_came or wanted
+        self._changed = self._settle = True
+        came = {"first_seen": arrival.at, "previous_look": arrival.previous_look, "withdrawn_at": None}
+        anew = {"metadata_stored": False, "checks": None, "attempts": 0, "sha256": file.sha256}
+        due = {"due_at": self._at if wanted else None}
+        writes.set_file(row["id"], mutable(file) | came | anew | due)
+        self._tx.connection.execute(_TRY_ANEW, {"id": row["id"]})
+        log.warning(
+            "upstream.digest_put_right",
+            upstream=self._source.name,
+            project=self._name,
+            filename=file.filename,
+            known=row["sha256"] or row["digest"],
+            offered=file.sha256 or file.digest,
+        )
+        self._tx.record(
+            "file.digest_put_right",
+            actor=self._actor,
+            project=self._name,
+            subject=file.filename,
+            before=row["sha256"] or row["digest"],
+            after=file.sha256 or file.digest,
+            reason="the bytes promised before were never there; this is a new file with a hold of its own",
+        )
+
     def _alarm(self, row: dict[str, Any], file: UpstreamFile) -> None:
         said = select(Event.id).where(
             Event.project == self._name,
             Event.actor == self._actor,
-            Event.action == "file.bytes_changed",
+            Event.action == wrong_bytes.BYTES_CHANGED,
             Event.subject == file.filename,
             Event.after == (file.sha256 or file.digest),
         )
@@ -247,7 +288,7 @@ class Recorder:
             offered=file.sha256,
         )
         self._tx.record(
-            "file.bytes_changed",
+            wrong_bytes.BYTES_CHANGED,
             actor=self._actor,
             project=self._name,
             subject=file.filename,

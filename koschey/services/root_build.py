@@ -123,12 +123,11 @@ class RootBuilder:
             seconds=round(time.perf_counter() - begun, 3),
         )
 
-
     def _announce(self, index: IndexConfig) -> None:
         """Say that a list is about to be built for the first time: nobody makes it at once from now on.
 
-        A list that was made meanwhile would have a later serial than the one that is built, and a reader would
-        see the serial of the root list go backwards.
+        A list that was made meanwhile would have a later serial than the one that is built, and a reader
+        would see the serial of the root list go backwards.
         """
         with self._database.transaction() as tx:
             announced = {"serial": 0, "sources": "", "names": 0, "mark": ANNOUNCED}

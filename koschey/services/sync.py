@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import structlog
 
 from koschey.domain.filters import Mode
+from koschey.domain.page import Microseconds
 from koschey.errors import Busy, Conflict, KoscheyError, NotFound, UpstreamError, UpstreamUnavailable
 from koschey.services.configuration import Configuration, SourceConfig
 from koschey.services.indexes import Indexes
@@ -19,7 +20,7 @@ from koschey.services.sync_dependencies import Dependencies
 from koschey.services.sync_files import StoredBySync
 from koschey.services.sync_pages import Pages, Share, Stopped
 from koschey.services.sync_schedule import DEAD
-from koschey.services.sync_store import NEW_RUN, SyncStore
+from koschey.services.sync_store import FOREVER, NEW_RUN, SyncStore
 from koschey.stores.database import Database, now
 from koschey.stores.locks import Locks
 from koschey.upstream.manners import LONGEST_PAUSE
@@ -55,6 +56,8 @@ class Options:
     seconds: float | None = None
     """After so long it ends, and another one goes on."""
     many: Many = alone
+    patient: bool = False
+    """Leave alone for a while what could not be had before; what a person starts asks for it at once."""
 
 
 class Sync:
@@ -107,7 +110,7 @@ class Sync:
     def scheduled(self, source_id: int, seconds: float = 600.0) -> None:
         """One sync by the schedule, or a part of one. Raises: UpstreamError, StoreUnavailable."""
         source = self._configuration.source(source_id)
-        options = Options(older_than=source.sync_seconds / 2, seconds=seconds)
+        options = Options(older_than=source.sync_seconds / 2, seconds=seconds, patient=True)
         try:
             self.run(source.name, options)
         except Conflict:
@@ -181,10 +184,11 @@ class Sync:
         except Stopped as stop:
             outcome = "continues" if stop.outcome == "stopped" else stop.outcome
             ended = {"outcome": outcome, "problem": stop.problem}
-            if stop.retry_after is not None:
-                ended["paused_until"] = now() + round(min(stop.retry_after, LONGEST_PAUSE) * 1e6)
         except UpstreamError as error:
             ended = {"outcome": "failed", "problem": error.problem}
+            if isinstance(error, UpstreamUnavailable) and error.whole and error.retry_after is not None:
+                ended = {"outcome": "paused", "problem": error.problem}
+                self._leave_alone(source, error.retry_after)
             raise
         except KoscheyError as error:
             ended = {"outcome": "failed", "problem": str(error)}
@@ -249,11 +253,16 @@ class Sync:
             self._files.choose_again(source, names)
         self._store.put(source.id, chosen=fingerprint, root_etag=None)
 
+    def _leave_alone(self, source: SourceConfig, seconds: float) -> None:
+        """No sync before that: the upstream asked for it."""
+        self._store.put(source.id, paused_until=now() + round(min(seconds, LONGEST_PAUSE) * 1e6))
+
     def _look(self, source: SourceConfig, options: Options, stopping: Callable[[], str | None]) -> None:
         """Every page that is due; those that failed once more, when most did not."""
         names = self._keeping.names(source.id)
         for attempt in range(2):
-            due = self._store.count_due(source.id)
+            by = _asked_by(options)
+            due = self._store.count_due(source.id, by)
             if not due:
                 return
             state = self._store.state(source.id)
@@ -263,18 +272,18 @@ class Sync:
             failed = 0 if attempt else state["projects_failed"]
             self._store.put(source.id, phase="pages", projects_due=total, projects_failed=failed)
 
-            def work(share: Share, connections: int) -> None:
-                self._expect(connections)
-                if self._pages.run(source, names, share, connections, stopping):
+            def part(share: Share, connections: int, by: Microseconds = by) -> None:
+                if self._pages.run(source, names, share, connections, stopping, by):
                     self._work_came()
 
-            options.many(work, source.connections, due)
+            self._by_many(source, options, part, due)
 
     def _fetch(self, source: SourceConfig, options: Options, stopping: Callable[[], str | None]) -> None:
         """Every file that is due; those that failed once more."""
         self._files.clear_spool(source)
         for attempt in range(2):
-            due = self._store.count_files(source.id)
+            by = _asked_by(options)
+            due = self._store.count_files(source.id, by)
             if not due:
                 return
             state = self._store.state(source.id)
@@ -284,11 +293,26 @@ class Sync:
             failed = 0 if attempt else state["files_failed"]
             self._store.put(source.id, phase="files", files_due=total, files_failed=failed)
 
-            def work(share: Share, connections: int) -> None:
-                self._expect(connections)
-                self._files.run(source, share, connections, stopping)
+            def part(share: Share, connections: int, by: Microseconds = by) -> None:
+                self._files.run(source, share, connections, stopping, by)
 
-            options.many(work, source.connections, due)
+            self._by_many(source, options, part, due)
+
+    def _by_many(
+        self, source: SourceConfig, options: Options, part: Callable[[Share, int], None], due: int
+    ) -> None:
+        """Have a phase done; what one process is told by the upstream is for the others as well."""
+
+        def work(share: Share, connections: int) -> None:
+            self._expect(connections)
+            try:
+                part(share, connections)
+            except Stopped as stop:
+                if stop.retry_after is not None:
+                    self._leave_alone(source, stop.retry_after)
+                raise
+
+        options.many(work, source.connections, due)
 
     def _summary(self, source: SourceConfig) -> dict[str, Any]:
         state = self._store.state(source.id)
@@ -355,6 +379,11 @@ def _not_paused(source: SourceConfig) -> SourceConfig:
             f"{source.name} is paused ({source.endpoint.paused}); koschey upstream resume {source.name}"
         )
     return source
+
+
+def _asked_by(options: Options) -> Microseconds:
+    """What was to be left alone until after that is left alone."""
+    return now() if options.patient else FOREVER
 
 
 def _runs(state: Mapping[str, Any]) -> bool:

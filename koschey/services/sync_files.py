@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy import bindparam, text
 
 from koschey.domain.filters import wanted
+from koschey.domain.page import Microseconds
 from koschey.errors import (
     DigestMismatch,
     KoscheyError,
@@ -24,14 +25,17 @@ from koschey.errors import (
     UpstreamError,
     UpstreamInvalid,
     UpstreamUnavailable,
+    WrongSize,
 )
 from koschey.failpoints import failpoint
+from koschey.services import wrong_bytes
 from koschey.services.configuration import SourceConfig
 from koschey.services.downloads import Downloads
 from koschey.services.sync_crew import Crew
-from koschey.services.sync_pages import PATIENCE, PERMITTED, Outage, Share, Stopped
+from koschey.services.sync_pages import PERMITTED, Outage, Share, Stopped, wants_peace
 from koschey.services.sync_store import (
     AT_ONCE,
+    FOREVER,
     Counted,
     DueFile,
     SyncStore,
@@ -120,7 +124,12 @@ class StoredBySync:
             return [(row.id, row.name) for row in rows]
 
     def run(
-        self, source: SourceConfig, share: Share, connections: int, stopping: Callable[[], str | None]
+        self,
+        source: SourceConfig,
+        share: Share,
+        connections: int,
+        stopping: Callable[[], str | None],
+        by: Microseconds = FOREVER,
     ) -> None:
         """Store every file that is due and in this share, once; those that failed before last.
 
@@ -130,7 +139,7 @@ class StoredBySync:
         after = 0
         again: list[DueFile] = []
         with ThreadPoolExecutor(connections, thread_name_prefix=f"sync-{source.name}") as pool:
-            while chunk := self._store.files(source.id, after, AT_ONCE):
+            while chunk := self._store.files(source.id, after, AT_ONCE, by):
                 after = chunk[-1].id
                 mine = [file for file in chunk if share.has(file.id)]
                 again += (file for file in mine if file.attempts)
@@ -194,8 +203,8 @@ class _Run:
         if problem is None or not isinstance(problem, UpstreamUnavailable):
             self._in_a_row = 0
             return
-        if problem.retry_after is not None and problem.retry_after > PATIENCE:
-            raise Stopped("paused", problem.problem, problem.retry_after)
+        if (asked := wants_peace(problem)) is not None:
+            raise Stopped("paused", problem.problem, asked)
         self._in_a_row += 1
         if self._in_a_row >= _OUTAGE:
             raise Outage(f"{_OUTAGE} files in a row could not be had, the last: {problem.problem}")
@@ -247,6 +256,7 @@ class _Run:
             name=file.project,
             size=file.size,
             deadline=by._deadline,
+            apart=file.attempts > 0,
             permit=permit,
             tally=self._tally,
         )
@@ -261,6 +271,7 @@ class _Run:
             start=0,
             validator=None,
             deadline=max(0.001, ends - time.monotonic()),
+            apart=file.attempts > 0,
             permit=permit,
             tally=self._tally,
         ) as answer:
@@ -269,6 +280,9 @@ class _Run:
                 raise (UpstreamInvalid if answer.status in (404, 410) else UpstreamUnavailable)(
                     source.name, problem
                 )
+            declared = answer.headers.get("Content-Length", "")
+            if declared.isascii() and declared.isdigit() and int(declared) != file.size:
+                raise WrongSize(source.name, file.filename, promised=file.size, size=int(declared))
             body = answer.read(file.size)
         if len(body) < file.size:
             problem = f"{file.filename} ended after {len(body)} of {file.size} bytes"
@@ -311,6 +325,9 @@ class _Run:
             for start in range(0, len(unrecorded), 500):
                 values = {"ids": unrecorded[start : start + 500], "at": now()}
                 tx.connection.execute(_STORED, values)
+            for each in batch:
+                if isinstance(each.problem, DigestMismatch | WrongSize):
+                    wrong_bytes.note(tx, each.file.id, each.problem.actual)
             files_done(tx, finished)
             file_failures(tx, problems)
             requests, _, received = self._tally.taken()

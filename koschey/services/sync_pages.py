@@ -14,6 +14,7 @@ import structlog
 
 from koschey.domain.filters import EVERYTHING, Mode, wanted
 from koschey.domain.names import NormalizedName
+from koschey.domain.page import Microseconds
 from koschey.errors import KoscheyError, NameOwned, UpstreamError, UpstreamUnavailable
 from koschey.failpoints import failpoint
 from koschey.services.configuration import Configuration, SourceConfig
@@ -21,6 +22,7 @@ from koschey.services.looks import Recorded, Seen, record
 from koschey.services.recording import Look
 from koschey.services.sync_crew import Crew
 from koschey.services.sync_store import (
+    FOREVER,
     Counted,
     Due,
     SyncStore,
@@ -125,12 +127,14 @@ class Pages:
         share: Share,
         connections: int,
         stopping: Callable[[], str | None],
+        by: Microseconds = FOREVER,
     ) -> bool:
         """Look at every project that is due and in this share, once; at those that failed before last.
 
         Args:
             names: of lists and seeds, with what is asked of each.
             stopping: asked often; a text ends the sync and says why.
+            by: what is to be left alone until after that is left alone.
 
         Returns:
             Whether files came that are to be stored and checked.
@@ -142,7 +146,7 @@ class Pages:
         after = ""
         again: list[Due] = []
         with ThreadPoolExecutor(connections, thread_name_prefix=f"sync-{source.name}") as pool:
-            while chunk := self._store.due(source.id, after, _CHUNK):
+            while chunk := self._store.due(source.id, after, _CHUNK, by):
                 after = chunk[-1].name
                 mine = [due for due in chunk if share.has(due.name)]
                 again += (due for due in mine if due.attempts)
@@ -210,8 +214,7 @@ class _Run:
         if problem is None or isinstance(problem, NameOwned):
             self._in_a_row = 0
             return
-        asked = problem.retry_after if isinstance(problem, UpstreamUnavailable) else None
-        if asked is not None and asked > PATIENCE:
+        if (asked := wants_peace(problem)) is not None:
             raise Stopped("paused", problem.problem, asked)
         self._in_a_row += 1
         if self._in_a_row >= _OUTAGE:
@@ -234,6 +237,7 @@ class _Run:
                     etag=etag,
                     deadline=pages._page_deadline,
                     past_caches=past_caches,
+                    apart=due.attempts > 0,
                     permit=permit,
                     tally=self._tally,
                 )
@@ -311,6 +315,16 @@ class _Run:
             kept = wanted(filters or EVERYTHING, outcome.page.files, specifiers)
             chosen += add_files_named(tx, self._source.id, project_id, [file.filename for file in kept])
         return chosen + add_files_of(tx, self._source.id, whole)
+
+
+def wants_peace(problem: KoscheyError) -> float | None:
+    """For how long (seconds) the whole upstream is to be left alone, if that is longer than a sync waits.
+
+    What one page or file asks for itself concerns that one.
+    """
+    if isinstance(problem, UpstreamUnavailable) and problem.whole and (problem.retry_after or 0) > PATIENCE:
+        return problem.retry_after
+    return None
 
 
 def _is_stale(due: Due, outcome: object) -> bool:

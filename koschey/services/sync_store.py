@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import Connection, bindparam, case, delete, func, insert, null, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from koschey.domain.page import Microseconds
@@ -19,9 +19,15 @@ from koschey.stores.database import Database, Transaction, now
 from koschey.stores.models import Project, ProjectState
 from koschey.stores.sync_rows import SyncDue, SyncFile, SyncState
 
+#: Later than any time (microseconds).
+FOREVER: Microseconds = 2**62
 #: Rows in one statement, and in one transaction of those that only say what is due.
 AT_ONCE = 5_000
 _LONGEST_PROBLEM = 500
+#: What could not be had twice is asked for again by the schedule after so long (microseconds), then after
+#: twice that, up to a day.
+_FIRST_PAUSE: Microseconds = 300_000_000
+_LONGEST_PAUSE: Microseconds = 86_400_000_000
 
 
 class Due(NamedTuple):
@@ -118,6 +124,13 @@ class SyncStore:
             with self._database.transaction() as tx:
                 made = _upsert(tx.connection, _DUE)
                 values = {"serial": made.excluded.serial, "why": made.excluded.why}
+                another = SyncDue.serial.is_distinct_from(made.excluded.serial)
+                values |= {
+                    # Of another serial is another page: what failed says nothing of it.
+                    "attempts": case((another, 0), else_=SyncDue.attempts),
+                    "problem": case((another, null()), else_=SyncDue.problem),
+                    "retry_at": case((another, null()), else_=SyncDue.retry_at),
+                }
                 tx.connection.execute(
                     made.on_conflict_do_update(index_elements=["source_id", "name"], set_=values), rows
                 )
@@ -128,22 +141,27 @@ class SyncStore:
         with self._database.transaction() as tx:
             tx.connection.execute(delete(SyncDue).where(SyncDue.source_id == source_id))
 
-    def due(self, source_id: int, after: str, limit: int) -> list[Due]:
-        """Projects that are to be looked at, in the database's order of names, behind ``after``."""
+    def due(self, source_id: int, after: str, limit: int, by: Microseconds = FOREVER) -> list[Due]:
+        """Projects that are to be looked at, in the database's order of names, behind ``after``.
+
+        Args:
+            by: what is left alone until after that is left out.
+        """
+        values = {"source_id": source_id, "after": after, "limit": limit, "by": by}
         with self._database.reading() as session:
-            rows = session.execute(_DUE_ROWS, {"source_id": source_id, "after": after, "limit": limit})
-            return [Due(*row) for row in rows]
+            return [Due(*row) for row in session.execute(_DUE_ROWS, values)]
 
-    def count_due(self, source_id: int) -> int:
-        """How many projects are due."""
-        return self._count(SyncDue, source_id)
+    def count_due(self, source_id: int, by: Microseconds = FOREVER) -> int:
+        """How many projects are due; ``by``: as of ``due``."""
+        return self._count(SyncDue, source_id, by)
 
-    def count_files(self, source_id: int) -> int:
-        """How many files are due."""
-        return self._count(SyncFile, source_id)
+    def count_files(self, source_id: int, by: Microseconds = FOREVER) -> int:
+        """How many files are due; ``by``: as of ``due``."""
+        return self._count(SyncFile, source_id, by)
 
-    def _count(self, table: Any, source_id: int) -> int:
-        query = select(func.count()).select_from(table).where(table.source_id == source_id)
+    def _count(self, table: Any, source_id: int, by: Microseconds) -> int:
+        query = select(func.count()).select_from(table)
+        query = query.where(table.source_id == source_id, func.coalesce(table.retry_at, 0) <= by)
         with self._database.reading() as session:
             return int(session.execute(query).scalar_one())
 
@@ -159,11 +177,11 @@ class SyncStore:
             rows = session.execute(_FAILED, {"source_id": source_id, "limit": limit})
             return [(row.name, row.attempts, row.problem) for row in rows]
 
-    def files(self, source_id: int, after: int, limit: int) -> list[DueFile]:
-        """Files that are to be stored, by id, behind ``after``."""
+    def files(self, source_id: int, after: int, limit: int, by: Microseconds = FOREVER) -> list[DueFile]:
+        """Files that are to be stored, by id, behind ``after``; ``by``: as of ``due``."""
+        values = {"source_id": source_id, "after": after, "limit": limit, "by": by}
         with self._database.reading() as session:
-            rows = session.execute(_DUE_FILES, {"source_id": source_id, "after": after, "limit": limit})
-            return [DueFile(*row) for row in rows]
+            return [DueFile(*row) for row in session.execute(_DUE_FILES, values)]
 
 
 def put(tx: Transaction, source_id: int, **values: Any) -> None:
@@ -184,7 +202,7 @@ def done(tx: Transaction, source_id: int, names: Sequence[str]) -> None:
 def failures(tx: Transaction, source_id: int, problems: Mapping[str, str]) -> None:
     """Those projects could not be looked at, and stay due."""
     rows = [
-        {"_source_id": source_id, "_name": name, "problem": problem[:_LONGEST_PROBLEM]}
+        {"_source_id": source_id, "_name": name, "problem": problem[:_LONGEST_PROBLEM], "at": now()}
         for name, problem in problems.items()
     ]
     if rows:
@@ -199,7 +217,10 @@ def files_done(tx: Transaction, file_ids: Sequence[int]) -> None:
 
 def file_failures(tx: Transaction, problems: Mapping[int, str]) -> None:
     """Those files could not be stored, and stay due."""
-    rows = [{"_id": file_id, "problem": text_[:_LONGEST_PROBLEM]} for file_id, text_ in problems.items()]
+    rows = [
+        {"_id": file_id, "problem": text_[:_LONGEST_PROBLEM], "at": now()}
+        for file_id, text_ in problems.items()
+    ]
     if rows:
         tx.connection.execute(_FILES_NOT_DONE, rows)
 
@@ -301,7 +322,8 @@ _COUNT = text(
 _DUE_ROWS = text(
     "SELECT d.name, d.serial, d.why, d.attempts, p.etag, p.upstream_serial, p.looked_at, p.state "
     "FROM sync_due d LEFT JOIN project p ON p.source_id = d.source_id AND p.name = d.name "
-    "WHERE d.source_id = :source_id AND d.name > :after ORDER BY d.name LIMIT :limit"
+    "WHERE d.source_id = :source_id AND d.name > :after AND COALESCE(d.retry_at, 0) <= :by "
+    "ORDER BY d.name LIMIT :limit"
 )
 _FAILED = text(
     "SELECT name, attempts, problem FROM sync_due WHERE source_id = :source_id AND problem IS NOT NULL "
@@ -310,19 +332,21 @@ _FAILED = text(
 _DUE_FILES = text(
     "SELECT f.id, f.filename, f.url, f.sha256, f.size, f.due_at, s.attempts, p.name "
     "FROM sync_file s JOIN file f ON f.id = s.file_id JOIN project p ON p.id = f.project_id "
-    "WHERE s.source_id = :source_id AND s.file_id > :after ORDER BY s.file_id LIMIT :limit"
+    "WHERE s.source_id = :source_id AND s.file_id > :after AND COALESCE(s.retry_at, 0) <= :by "
+    "ORDER BY s.file_id LIMIT :limit"
 )
 _NAMES: Any = bindparam("names", expanding=True)
 _IDS: Any = bindparam("ids", expanding=True)
 _DONE = text("DELETE FROM sync_due WHERE source_id = :source_id AND name IN :names").bindparams(_NAMES)
-_NOT_DONE = text(
-    "UPDATE sync_due SET attempts = attempts + 1, problem = :problem "
-    "WHERE source_id = :_source_id AND name = :_name"
+_DOUBLINGS = 8
+_AGAIN = (
+    "attempts = attempts + 1, problem = :problem, retry_at = :at + "
+    f"CASE WHEN attempts = 0 THEN 0 WHEN attempts > {_DOUBLINGS} THEN {_LONGEST_PAUSE} "
+    f"ELSE CAST({_FIRST_PAUSE} AS BIGINT) * (1 << (attempts - 1)) END"
 )
+_NOT_DONE = text(f"UPDATE sync_due SET {_AGAIN} WHERE source_id = :_source_id AND name = :_name")  # noqa: S608 - our own
 _FILES_DONE = text("DELETE FROM sync_file WHERE file_id IN :ids").bindparams(_IDS)
-_FILES_NOT_DONE = text(
-    "UPDATE sync_file SET attempts = attempts + 1, problem = :problem WHERE file_id = :_id"
-)
+_FILES_NOT_DONE = text(f"UPDATE sync_file SET {_AGAIN} WHERE file_id = :_id")  # noqa: S608 - our own
 _TO_STORE = (
     "INSERT INTO sync_file (file_id, source_id, attempts) "
     "SELECT id, :source_id, 0 FROM file WHERE {column} IN :ids AND stored_at IS NULL "

@@ -82,6 +82,8 @@ class SyncDue(Base):
     why: Mapped[str] = mapped_column(String(10))
     attempts: Mapped[int] = mapped_column(default=0)
     problem: Mapped[str | None] = mapped_column(Text)
+    retry_at: Mapped[int | None] = mapped_column(BigInteger)
+    """After a failure: before that, no sync by the schedule asks for it."""
 
 
 class SyncFile(Base):
@@ -95,3 +97,5 @@ class SyncFile(Base):
     source_id: Mapped[int] = mapped_column(ForeignKey("source.id", ondelete="CASCADE"))
     attempts: Mapped[int] = mapped_column(default=0)
     problem: Mapped[str | None] = mapped_column(Text)
+    retry_at: Mapped[int | None] = mapped_column(BigInteger)
+    """As of ``SyncDue``."""

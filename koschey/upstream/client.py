@@ -138,6 +138,7 @@ class UpstreamClient:
         etag: str | None,
         deadline: float,
         past_caches: bool = False,
+        apart: bool = False,
         permit: Permit | None = None,
         tally: Tally | None = None,
     ) -> PageOutcome:
@@ -146,6 +147,7 @@ class UpstreamClient:
         Args:
             deadline: seconds for everything, parsing included.
             past_caches: ask caches on the way to look anew: what they had was stale.
+            apart: see ``OutgoingSession.open``.
             permit: of who asks for many; without one, or past its time, the name is looked up.
             tally: counts what the request came to; None: the client's own does.
 
@@ -162,7 +164,7 @@ class UpstreamClient:
             headers["Cache-Control"] = "no-cache"
         url = f"{endpoint.url}{quote(name, safe='')}/"
         with self._session.open(
-            endpoint, url, headers=headers, deadline=deadline, tally=tally or self.tally
+            endpoint, url, headers=headers, deadline=deadline, apart=apart, tally=tally or self.tally
         ) as answer:
             if answer.status == 304 and etag:
                 return PageUnchanged()
@@ -243,6 +245,7 @@ class UpstreamClient:
         validator: str | None,
         deadline: float,
         rest: float | None = None,
+        apart: bool = False,
         permit: Permit | None = None,
         tally: Tally | None = None,
     ) -> Iterator[Answer]:
@@ -251,7 +254,7 @@ class UpstreamClient:
         Args:
             name: of the file's project, normalised.
             validator: strong ETag of the first part, so that a changed file is not glued to an old half.
-            rest: see ``OutgoingSession.open``.
+            rest, apart: see ``OutgoingSession.open``.
             permit: as for ``project_page``.
         """
         self._guard(endpoint, name, permit)
@@ -267,6 +270,7 @@ class UpstreamClient:
             deadline=deadline,
             decode=False,
             rest=rest,
+            apart=apart,
             tally=tally or self.tally,
         ) as answer:
             yield answer
@@ -280,6 +284,7 @@ class UpstreamClient:
         size: int,
         deadline: float,
         rest: float | None = None,
+        apart: bool = False,
         permit: Permit | None = None,
         tally: Tally | None = None,
     ) -> bytes | int | None:
@@ -289,7 +294,7 @@ class UpstreamClient:
         """
         self._guard(endpoint, name, permit)
         return self._session.whole(
-            endpoint, url, size, deadline=deadline, rest=rest, tally=tally or self.tally
+            endpoint, url, size, deadline=deadline, rest=rest, apart=apart, tally=tally or self.tally
         )
 
     def permit(self, endpoint: Endpoint, names: Sequence[str]) -> Permit:

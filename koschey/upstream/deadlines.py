@@ -23,6 +23,7 @@ class Exchange:
 
     __slots__ = (
         "_ends",
+        "apart",
         "connect_timeout",
         "read_timeout",
         "received",
@@ -41,6 +42,7 @@ class Exchange:
         read_timeout: float,
         retries: int = 0,
         rest: float | None = None,
+        apart: bool = False,
     ) -> None:
         self.seconds = seconds
         self.connect_timeout = connect_timeout
@@ -49,6 +51,8 @@ class Exchange:
         """How many repetitions are left."""
         self.rest = seconds if rest is None else rest
         """How long it may wait for an upstream that asks to be left alone."""
+        self.apart = apart
+        """Whether it is for something that failed before, and says nothing of the upstream."""
         self.requests = 0
         """How many were sent."""
         self.received = 0

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 
 from koschey.errors import UpstreamUnavailable
 from koschey.upstream.deadlines import Exchange
 from koschey.upstream.endpoint import Endpoint
+from koschey.upstream.urls import shown
 
 #: Seconds for which an upstream's word is taken; one that says more may be mistaken.
 LONGEST_PAUSE = 3600.0
-#: With Retry-After, these statuses ask for patience with the whole upstream (RFC 6585, RFC 9110).
+#: With Retry-After, these statuses ask for patience (RFC 6585, RFC 9110).
 ASKING = frozenset((429, 503))
+#: Of so many of its last answers, such a part that asks for peace, of several pages or files, is the
+#: upstream's word.
+_HEARD, _PART, _SEVERAL = 20, 0.25, 3
+#: Pages and files that are left alone by themselves.
+_MOST_APART = 10_000
 
 
 @dataclass
@@ -45,49 +52,81 @@ class Tally:
 
 
 class Manners:
-    """One process's manners towards every upstream, by the upstream's name."""
+    """One process's manners towards every upstream, by the upstream's name.
+
+    Retry-After (RFC 9110 section 10.2.3) comes from a server that is too busy, or from one broken page of a
+    server that is not. It is taken for the whole upstream when its root list says so, or when several pages
+    or files do and are no small part of what it answered lately; else for the one that said it.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._next: dict[str, float] = {}
         self._until: dict[str, float] = {}
+        self._until_of: dict[tuple[str, str], float] = {}
+        self._heard: dict[str, deque[str | None]] = defaultdict(lambda: deque(maxlen=_HEARD))
 
-    def wait(self, endpoint: Endpoint, exchange: Exchange) -> None:
-        """Wait for this request's turn.
+    def wait(self, endpoint: Endpoint, url: str, exchange: Exchange) -> None:
+        """Wait for the turn of a request for ``url``.
 
         Raises:
             UpstreamUnavailable: its turn would come after the exchange's deadline, or the upstream asked to
                 be left alone for longer than the exchange may wait.
         """
-        rate = endpoint.requests_per_second
-        if rate is None and endpoint.name not in self._until:
+        name, rate = endpoint.name, endpoint.requests_per_second
+        if rate is None and name not in self._until and not self._until_of:
             return
         at = time.monotonic()
         with self._lock:
-            start = max(at, self._until.get(endpoint.name, 0.0))
+            whole = self._until.get(name, 0.0)
+            asked = max(whole, self._until_of.get((name, url), 0.0))
+            start = max(at, asked)
             bearable = exchange.bears(start - at)
             if rate:
-                start = max(start, self._next.get(endpoint.name, 0.0))
+                start = max(start, self._next.get(name, 0.0))
             pause = start - at
             bearable = bearable and pause < exchange.left()
             if bearable:
                 if rate:
-                    self._next[endpoint.name] = start + 1 / rate
-                if self._until.get(endpoint.name, start) < at:
-                    del self._until[endpoint.name]
+                    self._next[name] = start + 1 / rate
+                if self._until.get(name, start) < at:
+                    del self._until[name]
         if not bearable:
-            problem = f"it asked to be left alone for {pause:.0f} more seconds"
-            if start > self._until.get(endpoint.name, 0.0):
+            who = "it" if whole >= asked else f"{shown(url)}"
+            problem = f"{who} asked to be left alone for {pause:.0f} more seconds"
+            if start > asked:
                 problem = f"{rate:g} requests a second are allowed, and too many wait"
-            raise UpstreamUnavailable(endpoint.name, problem, retry_after=pause)
+            is_whole = whole >= asked or start > asked
+            raise UpstreamUnavailable(name, problem, retry_after=pause, whole=is_whole)
         if pause > 0:
             time.sleep(pause)
 
-    def pause(self, endpoint: Endpoint, seconds: float) -> None:
-        """The upstream asked to be left alone for so long (Retry-After, RFC 9110 section 10.2.3)."""
-        until = time.monotonic() + min(seconds, LONGEST_PAUSE)
+    def answered(self, endpoint: Endpoint) -> None:
+        """The upstream answered something as it should."""
+        self._heard[endpoint.name].append(None)
+
+    def pause(self, endpoint: Endpoint, url: str, seconds: float, *, apart: bool = False) -> bool:
+        """It asked to be left alone for so long when it was asked for ``url``; whether all of it is to be.
+
+        Args:
+            apart: what failed before: it says nothing of the upstream.
+        """
+        at = time.monotonic()
+        until = at + min(seconds, LONGEST_PAUSE)
         with self._lock:
-            self._until[endpoint.name] = max(until, self._until.get(endpoint.name, 0.0))
+            if len(self._until_of) >= _MOST_APART:
+                self._until_of = {key: end for key, end in self._until_of.items() if end > at}
+            if len(self._until_of) < _MOST_APART:
+                self._until_of[endpoint.name, url] = until
+            heard = self._heard[endpoint.name]
+            if not apart:
+                heard.append(url)
+            asking = [each for each in heard if each is not None]
+            many = len(set(asking)) >= _SEVERAL and len(asking) >= _PART * len(heard)
+            whole = url == endpoint.url or (many and not apart)
+            if whole:
+                self._until[endpoint.name] = max(until, self._until.get(endpoint.name, 0.0))
+        return whole
 
 
 def retry_after(value: str | None) -> float | None:

@@ -123,7 +123,7 @@ class PlainFiles:
         """
         if time.monotonic() < self._otherwise.get((endpoint, target.origin), 0.0):
             return None
-        self._manners.wait(endpoint, exchange)
+        self._manners.wait(endpoint, target.url, exchange)
         key = self._key(endpoint, target)
         if key is None:
             self._leave(endpoint, target.origin)
@@ -186,7 +186,7 @@ class PlainFiles:
                 return None
             status = int(head[9:12])
             if status != 200:
-                return self._not_200(key, status, head)
+                return self._not_200(key, target, status, head, apart=exchange.apart)
             declared = _declared(head)
             if declared is None or _OTHERWISE.search(head):
                 self._leave(*key[:2])
@@ -195,6 +195,7 @@ class PlainFiles:
                 return None
             body = _body(kept, begun, size)
             exchange.received += 0 if body is None else size
+            self._manners.answered(key[0])
             whole = body is not None and not _CLOSES.search(head)
             return body
         finally:
@@ -203,13 +204,13 @@ class PlainFiles:
             else:
                 kept.connection.close()
 
-    def _not_200(self, key: _Key, status: int, head: bytes) -> int | None:
+    def _not_200(self, key: _Key, target: Target, status: int, head: bytes, *, apart: bool) -> int | None:
         if status in _GONE:
             return status
         asked = _RETRY_AFTER.search(head) if status in ASKING else None
         seconds = retry_after(asked[1].decode("latin-1")) if asked else None
         if seconds is not None:
-            self._manners.pause(key[0], seconds)
+            self._manners.pause(key[0], target.url, seconds, apart=apart)
         self._leave(*key[:2])
         return None
 

@@ -88,6 +88,7 @@ class OutgoingSession:
         decode: bool = True,
         retry: bool = True,
         rest: float | None = None,
+        apart: bool = False,
         tally: Tally | None = None,
     ) -> Iterator[Answer]:
         """GET ``url`` for ``endpoint``; the answer is valid inside the ``with`` block.
@@ -98,6 +99,7 @@ class OutgoingSession:
             decode: ask for gzip and decode it; otherwise ask for, and hand out, the bytes as they are.
             retry: whether to repeat at all.
             rest: seconds to wait at the most for an upstream that asks to be left alone; None: the deadline.
+            apart: it failed before: that it asks to be left alone is not taken for the upstream's word.
             tally: counts what this came to, failures too.
 
         Raises:
@@ -113,6 +115,7 @@ class OutgoingSession:
             read_timeout=self._read_timeout,
             retries=self._retries if retry else 0,
             rest=rest,
+            apart=apart,
         )
         asked = {"User-Agent": self._user_agent, "Accept-Encoding": "gzip" if decode else "identity"}
         asked.update(_titled(headers))
@@ -137,12 +140,13 @@ class OutgoingSession:
         *,
         deadline: float,
         rest: float | None = None,
+        apart: bool = False,
         tally: Tally | None = None,
     ) -> bytes | int | None:
         """GET a small file of which the size is known, all at once; see ``PlainFiles.read``.
 
         Args:
-            deadline, rest, tally: as for ``open``.
+            deadline, rest, apart, tally: as for ``open``.
 
         Raises:
             UpstreamRefused: scheme, address or a plug-in forbid it.
@@ -150,7 +154,11 @@ class OutgoingSession:
         """
         _not_paused(endpoint)
         exchange = Exchange(
-            deadline, connect_timeout=self._connect_timeout, read_timeout=self._read_timeout, rest=rest
+            deadline,
+            connect_timeout=self._connect_timeout,
+            read_timeout=self._read_timeout,
+            rest=rest,
+            apart=apart,
         )
         try:
             return self._plain.read(endpoint, target_of(endpoint, url), size, exchange)
@@ -200,7 +208,7 @@ class OutgoingSession:
         stale_allowed = True
         back_off = _BACK_OFF
         while True:
-            self._manners.wait(endpoint, exchange)
+            self._manners.wait(endpoint, target.url, exchange)
             exchange.reused = False
             exchange.requests += 1
             wait = uniform(back_off / 2, back_off)  # noqa: S311 - jitter is no secret
@@ -214,12 +222,13 @@ class OutgoingSession:
                     continue
             else:
                 if raw.status not in _PASSING:
+                    self._manners.answered(endpoint)
                     return raw
-                asked = retry_after(raw.headers.get("retry-after"))
+                asked, whole = retry_after(raw.headers.get("retry-after")), False
                 _dispose(endpoint, target, raw, exchange)
-                failure, repeatable = _passing(endpoint, target, raw.status, asked), True
                 if asked is not None and raw.status in ASKING:
-                    self._manners.pause(endpoint, asked)
+                    whole = self._manners.pause(endpoint, target.url, asked, apart=exchange.apart)
+                failure, repeatable = _passing(endpoint, target, raw.status, asked, whole=whole), True
                 wait = wait if asked is None else asked
             if not repeatable or exchange.retries <= 0 or not exchange.bears(wait):
                 # Outside of "except", so without a cause: a library's message may quote a secret.
@@ -273,6 +282,8 @@ def _dispose(endpoint: Endpoint, target: Target, raw: BaseHTTPResponse, exchange
     Answer(endpoint.name, target.url, raw, exchange, decode=False).close()
 
 
-def _passing(endpoint: Endpoint, target: Target, status: int, asked: float | None) -> UpstreamUnavailable:
+def _passing(
+    endpoint: Endpoint, target: Target, status: int, asked: float | None, *, whole: bool
+) -> UpstreamUnavailable:
     problem = f"{shown(target.url)} answered {status}"
-    return UpstreamUnavailable(endpoint.name, problem, retry_after=asked)
+    return UpstreamUnavailable(endpoint.name, problem, retry_after=asked, whole=whole)

@@ -163,6 +163,18 @@ def test_a_job_that_failed_is_taken_again(jobs: RqQueue) -> None:
     assert jobs.put("work", 1)
 
 
+def test_a_job_whose_worker_died_long_ago_is_taken_again(jobs: RqQueue) -> None:
+    jobs.put("work", 1)
+    job = jobs.rq(FILES).fetch_job("work-1")
+    assert job is not None
+    jobs.rq(FILES).empty()  # type: ignore[no-untyped-call]
+    jobs.client.hset(job.key, mapping={"status": "failed", "origin": FILES, "data": job.data})
+    # The list of its runs outlives the run itself, by a minute.
+    jobs.client.zadd(job.execution_registry.key, {"gone": time.time() + 60})
+
+    assert jobs.put("work", 1)
+
+
 def test_jobs_are_dropped_and_nobody_waits_while_redis_is_away() -> None:
     queue = RqQueue(f"redis://127.0.0.1:{free_port()}/0", ThreadQueue({}), TERMS)
 

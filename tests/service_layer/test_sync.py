@@ -396,11 +396,132 @@ def test_many_files_that_fail_for_ever_hold_up_no_other(here: Deployment, upstre
     assert summary["outcome"] == "partial"
 
 
+@on_both
+def test_a_page_that_asks_for_peace_for_ever_holds_up_no_other_and_no_file(
+    full: Deployment, upstream: FakeUpstream
+) -> None:
+    upstream.fail("one", status=503, retry_after=3600)
+    for _ in range(2):
+        summary = sync(full)
+        assert (summary["outcome"], summary["paused_until"]) == ("partial", None)
+        assert [left["project"] for left in summary["left"]] == ["one"]
+    assert names(full) == {"two", "three"}
+    assert full.rows("SELECT 1 FROM file WHERE stored_at IS NULL") == []
+    assert upstream.count("one") == 1  # its own word is kept
+
+
+def test_files_that_ask_for_peace_for_ever_hold_up_no_other(full: Deployment, upstream: FakeUpstream) -> None:
+    upstream.fail("one-1.0-py3-none-any.whl", status=429, retry_after=3600)
+    assert sync(full)["outcome"] == "partial"
+    assert len(full.rows("SELECT 1 FROM file WHERE stored_at IS NOT NULL")) == 2
+
+
+def test_an_upstream_whose_root_list_asks_for_peace_is_left_alone(
+    full: Deployment, upstream: FakeUpstream
+) -> None:
+    upstream.fail("/", status=503, retry_after=900)
+    with pytest.raises(UpstreamError):
+        sync(full)
+    [status] = full.koschey.sync.status("upstream")
+    assert status["outcome"] == "paused"
+    assert status["paused_until"] > now() + 600e6
+
+
+@on_both
+def test_the_schedule_asks_ever_later_for_what_fails_and_a_person_at_once(
+    full: Deployment, upstream: FakeUpstream
+) -> None:
+    upstream.fail("one", status=500)
+    upstream.fail("two-1.0-py3-none-any.whl", body=b"other bytes")
+    sync(full, patient=True)
+    pauses = []
+    for _ in range(3):
+        sync(full, patient=True)
+        rows = full.rows("SELECT retry_at FROM sync_due UNION ALL SELECT retry_at FROM sync_file")
+        pauses.append([round((row["retry_at"] - now()) / 60e6) for row in rows])
+        seen = upstream.count("one"), upstream.count("two-1.0-py3-none-any.whl")
+        sync(full, patient=True)
+        assert seen == (upstream.count("one"), upstream.count("two-1.0-py3-none-any.whl"))
+        full.execute("UPDATE sync_due SET retry_at = 1")
+        full.execute("UPDATE sync_file SET retry_at = 1")
+    assert pauses == [[5, 5], [10, 10], [20, 20]]
+    full.execute("UPDATE sync_due SET attempts = 60")
+    sync(full, patient=True)
+    [due] = full.rows("SELECT retry_at FROM sync_due")
+    assert 23 < (due["retry_at"] - now()) / 3600e6 <= 24
+
+    upstream.heal()
+    assert sync(full, patient=True)["outcome"] == "partial"
+    assert sync(full)["outcome"] == "ok"
+
+
+def test_another_serial_is_another_try(full: Deployment, upstream: FakeUpstream) -> None:
+    upstream.fail("one", status=500)
+    sync(full)
+    upstream.heal()
+    upstream.project("one").release("2.0")
+    assert sync(full, patient=True)["outcome"] == "ok"
+
+
+@on_both
+@pytest.mark.parametrize(
+    ("fetched_first", "wrong"), [(True, {}), (True, {"size": 7}), (True, {"size": 2**21}), (False, {})]
+)
+def test_a_file_listed_with_a_wrong_digest_is_had_once_the_page_is_right(
+    full: Deployment, upstream: FakeUpstream, fetched_first: bool, wrong: dict[str, int]
+) -> None:
+    [wheel] = upstream.project("two").files.values()
+    wheel.listed = {"hashes": {"sha256": "0" * 64}} | wrong
+    upstream.project("two").touch()
+    if not fetched_first:
+        upstream.fail(wheel.filename, status=500)
+    assert sync(full)["outcome"] == "partial"
+
+    wheel.listed = {}
+    upstream.project("two").touch()
+    upstream.heal()
+    for _ in range(3):
+        sync(full)
+
+    assert sync(full)["outcome"] == "ok"
+    row = full.file(wheel.filename)
+    assert (row["sha256"], row["stored_at"] is not None) == (wheel.sha256, True)
+    actions = [event["action"] for event in full.events() if event["subject"] == wheel.filename]
+    assert "file.wrong_bytes" in actions and "file.digest_put_right" in actions
+    # A new file, whose date is older than the look before: its hold begins now.
+    assert wheel.filename not in full.listed("two")
+
+
+def test_the_digest_of_a_file_that_was_stored_never_changes(full: Deployment, upstream: FakeUpstream) -> None:
+    [wheel] = upstream.project("two").files.values()
+    known = wheel.sha256
+    sync(full)
+    full.execute("UPDATE file SET stored_at = NULL")
+    with full.koschey.database.transaction() as tx:
+        tx.record("file.evicted", actor="test", project="two", subject=wheel.filename)
+    wheel.content += b"tampered"
+    upstream.project("two").touch()
+
+    sync(full, afresh=True)
+    full.execute(
+        "INSERT INTO sync_file (file_id, source_id, attempts) SELECT f.id, p.source_id, 0 FROM file f "
+        "JOIN project p ON p.id = f.project_id WHERE filename = :name ON CONFLICT DO NOTHING",
+        name=wheel.filename,
+    )
+    for _ in range(2):
+        upstream.project("two").touch()
+        sync(full)
+
+    assert full.file(wheel.filename)["sha256"] == known
+    assert "file.wrong_bytes" in [event["action"] for event in full.events()]
+
+
 @pytest.mark.parametrize("peace", ["99999999999", "Wed, 21 Oct 2099 07:28:00 GMT"])
 def test_no_word_of_an_upstream_ends_its_syncs_for_years(
     full: Deployment, upstream: FakeUpstream, peace: str
 ) -> None:
-    upstream.fail("one", status=429, retry_after=peace, times=1)
+    for name in ("one", "two", "three"):
+        upstream.fail(name, status=429, retry_after=peace, times=1)
     summary = sync(full)
     assert summary["outcome"] == "paused"
     assert summary["paused_until"] - now() <= LONGEST_PAUSE * 1e6

@@ -98,12 +98,13 @@ def test_an_origin_that_answers_otherwise_is_not_asked_twice_for_each_file(serve
     assert [whole(session, server)[1] for _ in range(3)] == [1, 0, 0]
 
 
-def test_retry_after_counts_for_all_of_the_upstream(serve, session):
+def test_retry_after_is_remembered_by_the_session(serve, session):
     server = serve(lambda request: answer(status="429 Slow", retry_after="30"))
-    assert whole(session, server)[0] is None
+    url = server.url + "small.whl"
+    assert session.whole(endpoint(server), url, 11, deadline=5) is None
     with (
         pytest.raises(UpstreamUnavailable, match="left alone") as caught,
-        session.open(endpoint(server), server.url, deadline=5),
+        session.open(endpoint(server), url, deadline=5),
     ):
         pass
     assert caught.value.retry_after > 25

@@ -90,6 +90,62 @@ def test_a_wait_that_would_pass_the_deadline_fails_at_once(serve, make_session):
     assert refused.value.retry_after == 60
 
 
+def peaceless(*paths):
+    """Ask for peace for those paths, and answer well for all others."""
+    busy = answer(status="503 Busy", retry_after="900")
+    return lambda request: busy if request.target.rpartition("/")[2] in paths else answer(b"well")
+
+
+def asked(session, upstream, path, **settings):
+    """What came of asking for a path: the body, or what was raised."""
+    try:
+        return get(session, upstream, upstream.url + path, **settings)
+    except UpstreamUnavailable as error:
+        return error
+
+
+def test_one_page_that_asks_for_peace_is_left_alone_by_itself(serve, session):
+    server = serve(peaceless("bad"))
+    upstream = endpoint(server)
+    errors = [asked(session, upstream, "bad") for _ in range(3)]
+    assert [error.whole for error in errors] == [False] * 3
+    assert "bad asked to be left alone" in errors[1].problem
+    assert asked(session, upstream, "good") == b"well"
+    assert len(server.requests) == 2
+
+
+def test_a_root_list_that_asks_for_peace_is_the_whole_upstream(serve, session):
+    server = serve(peaceless(""))
+    upstream = endpoint(server)
+    assert asked(session, upstream, "").whole
+    assert asked(session, upstream, "good").whole
+    assert len(server.requests) == 1
+
+
+def test_many_pages_that_ask_for_peace_are_the_whole_upstream(serve, session):
+    server = serve(peaceless("a", "b", "c"))
+    upstream = endpoint(server)
+    assert [asked(session, upstream, path).whole for path in "abc"] == [False, False, True]
+    assert asked(session, upstream, "good").whole
+    assert len(server.requests) == 3
+
+
+def test_few_of_many_pages_are_not_the_whole_upstream(serve, session):
+    server = serve(peaceless("a", "b", "c"))
+    upstream = endpoint(server)
+    for number in range(20):
+        asked(session, upstream, f"good-{number}")
+    assert not any(asked(session, upstream, path).whole for path in "abc")
+    assert asked(session, upstream, "good") == b"well"
+
+
+def test_pages_that_failed_before_say_nothing_of_the_upstream(serve, session):
+    server = serve(peaceless(*"abcdefgh"))
+    upstream = endpoint(server)
+    assert not any(asked(session, upstream, path, apart=True).whole for path in "abcdefgh")
+    assert asked(session, upstream, "good") == b"well"
+
+
 def test_a_kept_alive_connection_that_the_server_closed_costs_no_repetition(serve, make_session):
     def play(request):
         if len(server.requests) == 2:  # the second request on a connection: closed at the wrong moment
