@@ -23,6 +23,8 @@ LAYERS = (
     ("services",),
     ("web", "jobs.tasks"),
     ("contrib",),
+    ("deployment", "work"),
+    ("assembly",),
     ("application",),
     ("serving",),
     ("cli",),
