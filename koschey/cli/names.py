@@ -13,7 +13,8 @@ from koschey.cli.running import actor, data_option, json_option, print_table, se
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from koschey.services.names import NameEffect, NameOutcome
+    from koschey.services.name_effects import NameEffect
+    from koschey.services.names import NameOutcome
 
 
 def _verb(verb: str, argument: str, words: str, *, indexed: bool = True) -> click.Command:

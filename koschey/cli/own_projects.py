@@ -12,7 +12,7 @@ from koschey.cli.deciding import ask_about_whole, reason_option, split_requireme
 from koschey.cli.running import actor, data_option, json_option, print_table, services
 
 if TYPE_CHECKING:
-    from koschey.services.projects import ProjectOutcome
+    from koschey.services.hosted_project import ProjectOutcome
 
 _requirement = click.argument("requirement", metavar="NAME[==VERSION]")
 _file_option = click.option("--file", "filename", help="Only the file of that name.")

@@ -10,7 +10,7 @@ from sqlalchemy import delete, select, update
 from koschey.errors import Conflict, RequestInvalid
 from koschey.services.configuration import MAIN
 from koschey.services.deciding import checked_reason
-from koschey.services.holds import held_counter
+from koschey.services.hold_rows import held_counter
 from koschey.services.index_rows import (
     check_slug,
     checked_days,

@@ -7,40 +7,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 import msgspec
-from msgspec import structs
 from sqlalchemy import delete, select, update
 
 from koschey.domain.explanation import iso
 from koschey.domain.names import NormalizedName, normalize
-from koschey.domain.ownership import NameRule, Outside, Ownership, RuleKind
+from koschey.domain.ownership import NameRule, Ownership, RuleKind
 from koschey.errors import Conflict, NotFound, RequestInvalid
-from koschey.services.configuration import Configuration, IndexConfig
+from koschey.services.configuration import Configuration
 from koschey.services.deciding import checked_reason
 from koschey.services.index_rows import index_row
 from koschey.services.known import KnownProject, batches
-from koschey.services.name_views import ViewChange, view_change
+from koschey.services.name_effects import NameEffect, change_of, notes_on, with_view
 from koschey.services.policies import checked_pattern
 from koschey.stores.database import Database, Transaction, now
-from koschey.stores.models import File, IndexRow, NameRuleRow, Project, ProjectState
+from koschey.stores.models import File, IndexRow, NameRuleRow, Project
 
 #: Names that a preview or an outcome lists.
 _EXAMPLES = 20
-
-
-class NameEffect(msgspec.Struct, frozen=True, kw_only=True):
-    """What becomes of a known name in an index: ``before`` and ``after`` are values of ``Outside``."""
-
-    project: str
-    index: str
-    before: Outside
-    after: Outside
-    view: ViewChange | None = None
-    """What people there would see no more, and anew; of a preview only, where it is not too late."""
 
 
 class NameOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -238,12 +225,12 @@ class Names:
             effects += [
                 effect
                 for name, projects in by_name.items()
-                if (effect := _change(index, name, projects, was, will)) is not None
+                if (effect := change_of(index, name, projects, was, will)) is not None
             ]
         shown = effects[:_EXAMPLES]
         if preview:
             shown = [
-                _viewed(tx, effect, self._configuration.index(effect.index), before, after)
+                with_view(tx, effect, self._configuration.index(effect.index), before, after)
                 for effect in shown
             ]
         return NameOutcome(
@@ -253,7 +240,7 @@ class Names:
             done=not preview,
             changes=len(effects),
             effects=tuple(shown),
-            notes=tuple(_notes(action, rule, by_name, indexes, after)),
+            notes=tuple(notes_on(action, rule, by_name, indexes, after)),
         )
 
 
@@ -283,58 +270,6 @@ def _refuse_contradiction(new: NameRule, rules: Sequence[NameRule]) -> None:
             f"{new.pattern} is merged with its upstream namesake, and can be uploaded; to have it alone, "
             f"koschey project unmerge {new.pattern}, and then claim it"
         )
-
-
-def _change(
-    index: IndexConfig, name: str, projects: Sequence[KnownProject], was: Ownership, will: Ownership
-) -> NameEffect | None:
-    """What becomes of a name in an index that has an upstream which is known to have it."""
-    sources = {source.id for source in index.sources}
-    there = [p for p in projects if p.source_id in sources and p.source_id not in index.hosted]
-    if all(project.state == ProjectState.ABSENT for project in there):
-        return None
-    having = {project.source_id for project in projects}
-    hosted = index.hosted.intersection(having)
-    here = bool(hosted & sources)
-    before = was.outside(name, hosted_here=here, hosted=bool(hosted))
-    after = will.outside(name, hosted_here=here, hosted=bool(hosted))
-    if before is after:
-        return None
-    return NameEffect(project=name, index=index.name, before=before, after=after)
-
-
-def _viewed(
-    tx: Transaction,
-    effect: NameEffect,
-    index: IndexConfig,
-    before: Sequence[NameRule],
-    after: Sequence[NameRule],
-) -> NameEffect:
-    """An effect with what people see of it."""
-    was, will = (replace(index, ownership=Ownership.of(rules, index.name)) for rules in (before, after))
-    return structs.replace(effect, view=view_change(tx.connection, effect.project, was, will, now()))
-
-
-def _notes(
-    action: str,
-    rule: NameRule,
-    by_name: dict[str, list[KnownProject]],
-    indexes: Sequence[IndexConfig],
-    after: Sequence[NameRule],
-) -> list[str]:
-    hosted = {source_id for index in indexes for source_id in index.hosted}
-    own = [name for name, found in by_name.items() if any(p.source_id in hosted for p in found)]
-    notes = []
-    if action in ("unreserve", "unclaim") and own:
-        shown = ", ".join(own[:5]) + (", …" if len(own) > 5 else "")
-        notes.append(f"the company has projects of its own there, whose names stay its own: {shown}")
-    if action == "reserve":
-        merged = [
-            r.pattern for r in after if r.kind is RuleKind.MERGE and fnmatchcase(r.pattern, rule.pattern)
-        ]
-        if merged:
-            notes.append(f"merged names stand alone while they are reserved: {', '.join(merged[:5])}")
-    return notes
 
 
 def _stored_rules(tx: Transaction) -> list[NameRule]:

@@ -7,7 +7,7 @@ from sqlalchemy.orm import aliased
 
 from koschey.domain.decisions import Kind
 from koschey.services.deciding import append_decision
-from koschey.services.holds import adjust
+from koschey.services.hold_rows import adjust
 from koschey.stores.database import Transaction, now
 from koschey.stores.quarantine_rows import DecisionRow, Hold
 

@@ -15,7 +15,7 @@ from koschey.web.access import current_actor
 from koschey.web.current import koschey
 
 if TYPE_CHECKING:
-    from koschey.services.projects import ProjectOutcome
+    from koschey.services.hosted_project import ProjectOutcome
 
 _DONE = {"yank": "yanked", "unyank": "yanked no more", "delete": "deleted", "restore": "restored"}
 VERBS = (*_DONE, "status")
