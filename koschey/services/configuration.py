@@ -218,8 +218,12 @@ class Configuration:
     def _refresh(self, number: int | None, given: Session | None = None) -> None:
         if number is not None and number == self._number:
             return
-        with self._lock, contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack:
             session = given or stack.enter_context(self._database.reading())
+            # First a connection, then the lock: who had the lock and waited for a connection would wait for
+            # transactions that have one and wait for the lock.
+            session.connection()
+            stack.enter_context(self._lock)
             stored = _number(session)
             if stored == self._number:
                 return

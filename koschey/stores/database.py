@@ -17,12 +17,18 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from koschey.errors import Busy, RequestInvalid, StoreUnavailable
 from koschey.settings import Settings
 from koschey.stores.models import Base, Counter, Event, Project
+from koschey.stores.turns import Turns
 
 #: Flask-SQLAlchemy's handle: owns the engine and gives Flask-Migrate the metadata.
 db = SQLAlchemy(model_class=Base, disable_autonaming=True)
 
 SERIAL = "serial"
 CONFIGURATION = "configuration"
+#: How many transactions of a process write at once. Fewer than there are connections: those who wait to write
+#: hold none, or a writer that needs a look at something else would wait for them, and they for it.
+_WRITERS = 16
+#: Seconds that a transaction waits for its turn to write.
+_PATIENCE = 15
 
 
 def now() -> int:
@@ -36,7 +42,7 @@ def engine_options(settings: Settings) -> dict[str, Any]:
     An error never repeats the values of its statement: an upstream's password may be one.
     """
     if settings.embedded:
-        return {"hide_parameters": True, "connect_args": {"timeout": 15, "check_same_thread": False}}
+        return {"hide_parameters": True, "connect_args": {"timeout": _PATIENCE, "check_same_thread": False}}
     return {
         "hide_parameters": True,
         "pool_size": 10,
@@ -206,6 +212,9 @@ class Database:
         self.engine = engine
         self._writing = engine.execution_options(koschey_writes=True)
         self._durably = engine.execution_options(koschey_writes=True, koschey_durable=True)
+        # SQLite has one writer at a time and no queue: who waits tries again ten times a second, and the
+        # unlucky of many are never served. Here they come in turn, and one of each process tries.
+        self._turns = Turns(1 if engine.dialect.name == "sqlite" else _WRITERS)
 
     @contextmanager
     def transaction(self, *, durable: bool = False) -> Iterator[Transaction]:
@@ -219,7 +228,13 @@ class Database:
             StoreUnavailable: the database cannot be reached, is locked, or has no free connection.
         """
         engine = self._durably if durable else self._writing
-        with _translated(), Session(engine, expire_on_commit=False) as session:
+        with (
+            _translated(),
+            self._turns.turn(_PATIENCE) as mine,
+            Session(engine, expire_on_commit=False) as session,
+        ):
+            if not mine:
+                raise StoreUnavailable("database", "too many are writing; try again")
             transaction = Transaction(session)
             with session.begin():
                 yield transaction
