@@ -45,6 +45,17 @@ class FolderUnusable(KoscheyError):
         super().__init__(f"cannot use the data folder {folder}: {problem}")
 
 
+class PreparationKilled(KoscheyError):
+    """The process that reads the settings and prepares the database was killed. ``signal`` is its number."""
+
+    def __init__(self, signal: int) -> None:
+        self.signal = signal
+        super().__init__(
+            f"the process that prepares the database was killed (signal {signal}); what it had not finished is "
+            "undone: start again"
+        )
+
+
 class Request:
     """A child's side of the talk: what the command line asks for, and whether it comes to that."""
 
@@ -190,14 +201,18 @@ class _Preparation:
 
     def order(self, url: str) -> None:
         """Have the database prepared. ``url``: where the index will be, for what is said to people."""
-        os.write(self._order, url.encode())
+        with contextlib.suppress(BrokenPipeError):  # its status tells
+            os.write(self._order, url.encode())
 
     def status(self) -> int:
-        """The child's exit status, once it has ended."""
+        """The child's exit status, once it has ended. Raises: PreparationKilled."""
         _, status = os.waitpid(self._pid, 0)
         self._pid = 0
         self._close()  # or the workers would inherit them
-        return os.waitstatus_to_exitcode(status)
+        code = os.waitstatus_to_exitcode(status)
+        if code < 0:
+            raise PreparationKilled(-code)
+        return code
 
     def _close(self) -> None:
         while self._open:

@@ -109,7 +109,8 @@ class _Supervisor:
         signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
 
     def _take_signals(self) -> None:
-        for number in self._wakeup.recv(64):
+        # A signal to the whole group may be heard of after the deaths that it brings: those come last.
+        for number in sorted(self._wakeup.recv(64), key=signal.SIGCHLD.__eq__):
             if number == signal.SIGCHLD:
                 self._reap()
             elif number == signal.SIGHUP and not self._stopping:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -10,23 +11,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.server.conftest import ROOT
+from tests.server.test_bridge import wait_until
 
 PROGRAM = """
-import sys, types
+import os, signal, sys, time, types
 from pathlib import Path
 
 module = types.ModuleType("koschey.application")
 def prepare(settings):
     (settings.data_dir / "prepared").write_text("yes")
+    if settings.quarantine_days == 98:
+        os.kill(os.getpid(), signal.SIGKILL)
     if settings.quarantine_days == 99:
         from koschey.errors import StoreUnavailable
         raise StoreUnavailable("database", "it is locked")
 def create_app():
+    if waiting := os.environ.get("TEST_STARTS_SLOWLY"):
+        Path(waiting).touch()
+        time.sleep(60)
     from tests.server.small_app import SmallApp
     return SmallApp()
 module.prepare, module.create_app = prepare, create_app
 sys.modules["koschey.application"] = module
+if os.environ.get("TEST_KILLED_ASKING"):
+    import koschey.serving
+    def asks_and_dies(request, *, bind, folder, workers, threads):
+        os.write(request._answer, f"{bind}\\0{folder}\\0{workers}\\0{threads}".encode())
+        os.kill(os.getpid(), signal.SIGKILL)
+    koschey.serving.Request.serve = asks_and_dies
 
 sys.argv[1:1] = ["serve"]
 from koschey.__main__ import main
@@ -112,6 +127,34 @@ def test_a_busy_port_is_one_sentence_and_prepares_nothing(tmp_path: Path) -> Non
     assert said.startswith(f"koschey: cannot listen on {bind}: it is in use already")
     assert said.count("\n") == 1
     assert not (tmp_path / "prepared").exists()
+
+
+@pytest.mark.parametrize("where", [{"KOSCHEY_QUARANTINE_DAYS": "98"}, {"TEST_KILLED_ASKING": "yes"}])
+def test_a_preparation_that_is_killed_is_one_sentence(tmp_path: Path, where: dict[str, str]) -> None:
+    said = refused("--data", str(tmp_path), "--bind", "127.0.0.1:0", **where)
+    assert said == (
+        "koschey: the process that prepares the database was killed (signal 9); what it had not finished is "
+        "undone: start again\n"
+    )
+
+
+def test_a_stop_of_the_whole_group_while_workers_start_says_nothing(tmp_path: Path) -> None:
+    waiting = tmp_path / "waiting"
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "--data", str(tmp_path), "--bind", "127.0.0.1:0"],
+        env=environ(TEST_STARTS_SLOWLY=str(waiting)),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_until(waiting.exists)
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.send_signal(signal.SIGSTOP)  # so that it hears of the signal and of the deaths at once
+    os.killpg(process.pid, signal.SIGTERM)
+    wait_until(lambda: all(") Z " in Path(f"/proc/{worker}/stat").read_text() for worker in workers))
+    process.send_signal(signal.SIGCONT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, "")
 
 
 def test_a_wrong_setting_is_one_sentence(tmp_path: Path) -> None:
