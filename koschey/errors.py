@@ -11,6 +11,9 @@ from collections.abc import Sequence
 class KoscheyError(Exception):
     """Base of every error that Koschey raises on purpose; its text is safe to show to a user."""
 
+    logged: bool = False
+    """Whether who found it has logged it: a body that breaks off because of it is not one more line."""
+
 
 class SettingsInvalid(KoscheyError):
     """A setting cannot be used. ``name`` is the setting, ``problem`` says what is wrong and what to do."""

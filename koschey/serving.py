@@ -51,8 +51,8 @@ class PreparationKilled(KoscheyError):
     def __init__(self, signal: int) -> None:
         self.signal = signal
         super().__init__(
-            f"the process that prepares the database was killed (signal {signal}); what it had not finished is "
-            "undone: start again"
+            f"the process that prepares the database was killed (signal {signal}); what it had not finished "
+            "is undone: start again"
         )
 
 

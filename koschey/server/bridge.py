@@ -20,7 +20,7 @@ from aiohttp.web_protocol import PayloadAccessError, RequestPayloadError
 from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import StreamResponse
 
-from koschey.errors import DigestMismatch, UpstreamError
+from koschey.errors import DigestMismatch, KoscheyError, UpstreamError
 from koschey.server.application_call import ApplicationCall, ApplicationFailed, WsgiApp
 from koschey.server.environ import build_environ
 from koschey.server.file_wrapper import BodyTooShort
@@ -191,7 +191,9 @@ class Bridge:
     async def _failed(self, request: BaseRequest, writer: ResponseWriter, failure: ApplicationFailed) -> None:
         cause = failure.__cause__
         outside = isinstance(cause, UpstreamError | DigestMismatch)  # a body that had begun broke off
-        if isinstance(cause, BodyBroken):
+        if isinstance(cause, KoscheyError) and cause.logged:
+            log.debug("%s %s: %s", request.method, request.raw_path, cause)
+        elif isinstance(cause, BodyBroken):
             log.info("%s %s: %s", request.method, request.raw_path, cause)
         elif outside:
             log.warning("%s %s: %s", request.method, request.raw_path, cause)

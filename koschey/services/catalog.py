@@ -200,6 +200,10 @@ class Catalog:
             if not self._outages.lasting(source.id, name):
                 self._refresh_behind(source.id, name)
 
+    def is_out(self, source_id: int, name: NormalizedName) -> bool:
+        """Whether a look would fail: the page, or several of its upstream, failed a moment ago."""
+        return self._outages.lasting(source_id, name)
+
     def refresh(self, source_id: int, name: NormalizedName) -> None:
         """Look at a page behind an answer; a failure is logged and leaves what is stored."""
         look = self._lookup.name(name)

@@ -149,6 +149,7 @@ class Downloads:
                 filename=file.filename,
                 problem=str(error),
             )
+            error.logged = True
             if isinstance(error, DigestMismatch | WrongSize):
                 self._note_wrong(file, error)
             download.failed(error)

@@ -44,6 +44,9 @@ class Pages(Protocol):
     def refresh(self, source_id: int, name: NormalizedName) -> None:
         """Look at the page of a name in a source."""
 
+    def is_out(self, source_id: int, name: NormalizedName) -> bool:
+        """Whether a look would fail: the page, or several of its upstream, failed a moment ago."""
+
 
 class Sweeps:
     """The sweeps. ``submit`` hands a job over: the task's name and its arguments."""
@@ -118,7 +121,9 @@ class Sweeps:
                 if time.monotonic() > ends:
                     reached = rows[place - 1][0]
                     break
-                self._pages.refresh(source_id, NormalizedName(name))
+                # Of an upstream that is out some pages find out whether it is back; others come round again.
+                if not self._pages.is_out(source_id, NormalizedName(name)):
+                    self._pages.refresh(source_id, NormalizedName(name))
             if reached != begin:
                 with self._database.transaction() as tx:
                     tx.connection.execute(_REMEMBER, {"name": _CURSOR, "value": reached})

@@ -136,6 +136,7 @@ def test_a_full_disk_breaks_the_transfer_and_nothing_else(
 
         [failed] = eventually(lambda: logged(process, "file.download_failed", filename=wheel.filename))
         assert "spool" in failed["problem"]
+        assert "koschey.server.bridge" not in process.log, "it is one line"
         assert whole(file_url(process, small)) == small.content
         _limit_files(process, resource.RLIM_INFINITY)
         assert whole(url) == wheel.content

@@ -134,6 +134,17 @@ class SmallApp:
 
         return blocks()
 
+    def page_fail_logged(self, environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [("Content-Length", "1000")])
+
+        def blocks() -> Any:
+            yield b"some"
+            error = UpstreamUnavailable("upstream", "it broke off, as the log says already")
+            error.logged = True
+            raise error
+
+        return blocks()
+
     def page_short(self, environ: Any, start_response: Any) -> Any:
         start_response("200 OK", [("Content-Length", "1000")])
         return [b"some"]

@@ -176,6 +176,12 @@ def test_an_upstream_that_fails_before_the_first_byte_is_a_502_and_one_line(serv
     assert "UpstreamUnavailable" not in log
 
 
+def test_a_body_that_breaks_off_for_a_logged_reason_is_not_logged_again(server: Running) -> None:
+    with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+        get(server, "/fail-logged")
+    assert "as the log says already" not in server.errors.read_text()
+
+
 def test_the_write_callable_still_works(server: Running) -> None:
     assert get(server, "/write")[1] == b"one two three"
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import structlog.testing
 
 from koschey.services import settling, sweeps
 from koschey.services.holds import Holds
@@ -309,6 +310,23 @@ def test_one_look_for_old_pages_goes_on_behind_the_one_before(
     _make_stale(here, *names)
     swept.refresh_stale(limit=2)
     assert sum(upstream.count(name) for name in names) == 12, "and begins again"
+
+
+def test_of_an_upstream_that_is_out_not_every_old_page_is_asked_for(
+    here: Deployment, swept: Sweeps, upstream: FakeUpstream
+) -> None:
+    names = [f"sample-{number}" for number in range(9)]
+    for name in names:
+        upstream.project(name).release("1.0", upload_time=_ago(1))
+        here.look(name)
+    _make_stale(here, *names)
+    for name in names:
+        upstream.fail(name, status=500)
+
+    with structlog.testing.capture_logs() as lines:
+        swept.refresh_stale()
+
+    assert sum(line["event"] == "page.stale" for line in lines) == 3
 
 
 def test_a_withdrawal_is_seen_though_nobody_asks(
