@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flask import Flask
 from sqlalchemy import text
 
 from koschey.application import create_app
@@ -21,8 +22,8 @@ _HOUR = DAY // 24
 
 
 @contextmanager
-def services(database_url: str, folder: Path) -> Iterator[Koschey]:
-    """Koschey's services over an empty PostgreSQL database, in this process and without periodic jobs."""
+def site(database_url: str, folder: Path) -> Iterator[tuple[Flask, Koschey]]:
+    """Koschey over an empty PostgreSQL database, in this process and without periodic jobs."""
     settings = load(
         {},
         data_dir=folder,
@@ -33,9 +34,16 @@ def services(database_url: str, folder: Path) -> Iterator[Koschey]:
     app = create_app(settings, periodic_jobs=False)
     koschey: Koschey = app.extensions["koschey"]
     try:
-        yield koschey
+        yield app, koschey
     finally:
         koschey.close()
+
+
+@contextmanager
+def services(database_url: str, folder: Path) -> Iterator[Koschey]:
+    """The services of a ``site``."""
+    with site(database_url, folder) as (_, koschey):
+        yield koschey
 
 
 def fill(koschey: Koschey, *, projects: int, ended: int, failed: int = 0) -> None:

@@ -6,8 +6,7 @@ import base64
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 from flask import Flask
@@ -17,14 +16,12 @@ from bench import held
 from bench.ground import Ground
 from bench.processes import BenchError
 from bench.report import Goal, Row
-from koschey.application import create_app
 from koschey.domain.permissions import Role, Scope
 from koschey.domain.policy import DAY
 from koschey.errors import Conflict
 from koschey.services.audit import EventFilter
 from koschey.services.project_lists import Which
 from koschey.services.review_queue import Tab
-from koschey.settings import load
 from koschey.stores.database import now
 from koschey.web.current import Koschey
 
@@ -42,7 +39,7 @@ def panel(ground: Ground) -> Iterator[Row]:
 
     server = Services.begin()
     try:
-        with server.database() as url, _site(url, ground.folder / "panel") as (app, koschey):
+        with server.database() as url, held.site(url, ground.folder / "panel") as (app, koschey):
             fill(koschey)
             koschey.indexes.add_index(_QUIET, ["upstream"], hold_days=None, actor="bench")
             for name, path in _lists(koschey):
@@ -252,20 +249,3 @@ def _token(koschey: Koschey) -> str:
     with suppress(Conflict):  # it is there already
         koschey.accounts.create("bench", password=None, role=Role.ADMIN, actor="bench")
     return koschey.tokens.create("bench", scopes={Scope.ADMIN}, actor="bench").secret
-
-
-@contextmanager
-def _site(url: str, folder: Path) -> Iterator[tuple[Flask, Koschey]]:
-    settings = load(
-        {},
-        data_dir=folder,
-        database_url=url,
-        upstream_url="https://upstream.example/simple/",
-        log_level="error",
-    )
-    app = create_app(settings, periodic_jobs=False)
-    koschey: Koschey = app.extensions["koschey"]
-    try:
-        yield app, koschey
-    finally:
-        koschey.close()
