@@ -59,8 +59,10 @@ def sync(
             _print_status(koschey.sync.status(upstream), as_json=as_json)
             return
         if dry_run:
+            _warn_of_none(koschey, upstream)
             _print_preview([koschey.sync_preview.of(n) for n in _names(koschey, upstream)], as_json=as_json)
             return
+        _warn_of_none(koschey, upstream)
         options = Options(afresh=afresh or reset)
         summaries = [
             _one(koschey, name, options, processes, quiet=as_json) for name in _names(koschey, upstream)
@@ -74,6 +76,18 @@ def _names(koschey: Koschey, upstream: str | None) -> list[str]:
     if upstream is not None:
         return [koschey.sync.source(upstream).name]
     return [source.name for source in koschey.configuration.upstreams() if source.mode != "proxy"]
+
+
+def _warn_of_none(koschey: Koschey, upstream: str | None) -> None:
+    """Say it when there is nothing to do, and why."""
+    if upstream is None and not _names(koschey, None):
+        upstreams = [source.name for source in koschey.configuration.upstreams()]
+        if upstreams:
+            told = f"the mode of {', '.join(upstreams)} is proxy, which keeps nothing in step"
+            advice = f"koschey upstream edit {upstreams[0]} --mode known|index|full"
+        else:
+            told, advice = "there is no upstream", "koschey upstream add NAME URL"
+        click.echo(f"koschey: nothing to do: {told}; {advice}", err=True)
 
 
 def _code(summary: dict[str, Any]) -> int:

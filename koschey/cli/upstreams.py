@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,16 @@ import click
 from koschey.cli.running import actor, data_option, json_option, print_table, services
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class _Number(click.FloatRange):
+    """A number that is one: neither without end nor ``nan``, which is in any range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number of this range: {self._describe_range()}", param, ctx)
+        return number
 
 
 @click.group()
@@ -34,9 +45,7 @@ def _spec_options[F: Callable[..., Any]](command: F) -> F:
             default=None,
             help="Its pages may point to private and loopback addresses.",
         ),
-        click.option(
-            "--refresh-seconds", type=click.FloatRange(0), help="Age at which a page is looked at again."
-        ),
+        click.option("--refresh-seconds", type=_Number(0), help="Age at which a page is looked at again."),
     ):
         command = option(command)
     return command
@@ -74,10 +83,10 @@ def _keep_options[F: Callable[..., Any]](command: F) -> F:
         click.option("--max-size", help="No files larger than that: 500K, 20M, 2G; 0: any."),
         click.option("--kinds", help="Kinds of files, by commas: wheel, sdist, other; '': all."),
         click.option(
-            "--sync-seconds", type=click.FloatRange(0), help="Time between two syncs; 0: only by command."
+            "--sync-seconds", type=_Number(0), help="Time between two syncs; 0: only by command."
         ),
         click.option(
-            "--requests-per-second", type=click.FloatRange(0), help="No more than that; 0: no limit."
+            "--requests-per-second", type=_Number(0), help="No more than that; 0: no limit."
         ),
         click.option("--connections", type=click.IntRange(1, 64), help="So many at once in a sync."),
     )):  # fmt: skip
@@ -85,6 +94,14 @@ def _keep_options[F: Callable[..., Any]](command: F) -> F:
     return command
 
 
+#: Options whose values are looked at before anything is opened, and the filters that they are.
+_FILTERS = {
+    "--include": "include",
+    "--exclude": "exclude",
+    "--platform": "platforms",
+    "--python": "pythons",
+    "--kinds": "kinds",
+}
 _KEEP = (
     "mode", "include", "exclude", "names_file", "seeds", "no_seeds", "newest", "prereleases", "platforms",
     "pythons", "max_size", "kinds", "sync_seconds", "requests_per_second", "connections",
@@ -100,17 +117,31 @@ def _keep_spec(options: dict[str, Any]) -> Any:
     several: dict[str, Any] = {
         name: _several(said[name]) for name in ("include", "exclude", "platforms", "pythons")
     }
+    kinds = None if said["kinds"] is None else tuple(filter(None, said["kinds"].split(",")))
+    for option, name in _FILTERS.items():
+        _usable(option, name, kinds if name == "kinds" else several[name])
     seeds = tuple(SeedFile(path.name, _text(path)) for path in said["seeds"])
     spec = KeepSpec(
         mode=None if said["mode"] is None else Mode(said["mode"]),
         names=None if said["names_file"] is None else _text(said["names_file"]),
         seeds=seeds if seeds or said["no_seeds"] else None,
         max_size=None if said["max_size"] is None else _bytes(said["max_size"]),
-        kinds=None if said["kinds"] is None else tuple(filter(None, said["kinds"].split(","))),
+        kinds=kinds,
         **several,
         **{name: said[name] for name in ("newest", "prereleases", *_KEEP[-3:])},
     )
     return None if spec == KeepSpec() else spec
+
+
+def _usable(option: str, name: str, values: tuple[str, ...] | None) -> None:
+    """Whether those are values that a filter can have. Raises: click.BadParameter, what is allowed."""
+    from koschey.domain.filters import filters_of
+    from koschey.errors import RequestInvalid
+
+    try:
+        filters_of({name: values or ()})
+    except RequestInvalid as error:
+        raise click.BadParameter(str(error), param_hint=option) from None
 
 
 def _several(values: tuple[str, ...]) -> tuple[str, ...] | None:

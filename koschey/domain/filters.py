@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -120,11 +120,29 @@ def wanted[F: ListedFile](
     return kept
 
 
+def filters_of(said: Mapping[str, Any]) -> Filters:
+    """The filters that plain values say. Raises: RequestInvalid, which value is none, and what there is."""
+    for kind in said.get("kinds") or ():
+        if kind not in set(Kind):
+            raise RequestInvalid(f"{kind!r} is no kind of file: {', '.join(Kind)}")
+    try:
+        return checked(msgspec.convert(said, Filters))
+    except msgspec.ValidationError as error:
+        raise RequestInvalid(f"filters: {error}") from None
+
+
 def checked(filters: Filters) -> Filters:
     """The filters, with globs and versions in their usual form. Raises: RequestInvalid, what is wrong."""
     for glob in (*filters.include, *filters.exclude):
-        if not glob or not set(glob) <= _GLOB_SIGNS:
-            raise RequestInvalid(f"{glob!r} is no glob over project names, such as django-*")
+        if not glob or not set(glob) <= _GLOB_SIGNS or not _closed(glob):
+            raise RequestInvalid(
+                f"{glob!r} is no glob over project names: letters, digits, - _ . * ? [...], such as django-*"
+            )
+    for platform in filters.platforms:
+        if not platform or not set(platform) <= _GLOB_SIGNS or not _closed(platform):
+            raise RequestInvalid(
+                f"{platform!r} is no platform: linux, macos, windows, or a glob of tags, such as *_x86_64"
+            )
     for python in filters.pythons:
         major, _, minor = python.partition(".")
         if not (major.isascii() and major.isdigit() and minor.isascii() and minor.isdigit()):
@@ -146,6 +164,20 @@ def kind_of(filename: str) -> Kind:
 
 
 _GLOB_SIGNS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.*?[]!")
+
+
+def _closed(glob: str) -> bool:
+    """Whether each ``[`` has its ``]``: one that has none fits nothing that a name can have."""
+    rest = glob
+    while "[" in rest:
+        # The first sign inside may be a "]" of its own, as in "[]a]".
+        end = rest.find("]", rest.index("[") + 2)
+        if end < 0:
+            return False
+        rest = rest[end + 1 :]
+    return True
+
+
 _SYSTEMS = {
     "linux": ("linux_*", "manylinux*", "musllinux*"),
     "macos": ("macosx_*",),

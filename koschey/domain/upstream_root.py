@@ -32,12 +32,15 @@ class RootListing:
 
     @property
     def has_serials(self) -> bool:
-        """Whether changes can be told from it: every name has a serial."""
-        return bool(self.serials) and all(serial is not None for serial in self.serials.values())
+        """Whether changes can be told from it: most names have a serial.
 
-    def add(self, name: str, serial: int | None) -> None:
+        Those that have none are asked for by their ETag whenever it is compared.
+        """
+        return 2 * sum(serial is not None for serial in self.serials.values()) > len(self.serials)
+
+    def add(self, name: object, serial: int | None) -> None:
         """Take a name; of two spellings of one the higher serial counts."""
-        if not is_valid_name(name):
+        if not isinstance(name, str) or not is_valid_name(name):
             self.refused += 1
             return
         normal = name if name.isalnum() and name.islower() else canonicalize_name(name)
@@ -46,7 +49,7 @@ class RootListing:
 
 
 class _Entry(msgspec.Struct, gc=False):
-    name: str
+    name: Any = None
     serial: Any = msgspec.field(name="_last-serial", default=None)
 
 

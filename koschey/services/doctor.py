@@ -7,14 +7,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 from sqlalchemy import text
 
+from koschey.domain.explanation import iso
 from koschey.domain.policy import DAY
 from koschey.errors import KoscheyError, UpstreamError
 from koschey.services.configuration import MAIN, Configuration
+from koschey.services.fsck.last import last
 from koschey.services.metrics import Metrics
 from koschey.services.probe import Probe
 from koschey.settings import Settings
@@ -25,6 +27,8 @@ Level = Literal["ok", "warn", "fail"]
 
 #: Seconds by which clocks may differ without and with a word.
 _SKEW_WARN, _SKEW_FAIL = 2.0, 60.0
+#: The same beside an upstream's Date header, which has whole seconds, and may be wrong itself.
+_BESIDE_WARN, _BESIDE_FAIL = 5.0, 3600.0
 #: Seconds that holds may be over, or files due, without being taken up.
 _LATE = 300.0
 #: Free bytes and share of a disk.
@@ -82,6 +86,7 @@ class Doctor:
             self._kind,
             self._answers,
             self._clock,
+            self._damage,
             self._files,
             self._room,
             self._jobs,
@@ -157,6 +162,16 @@ class Doctor:
             yield Line("warn", "database", says, "every request waits that long: bring it nearer")
         else:
             yield Line("ok", "database", says)
+
+    def _damage(self) -> Iterator[Line]:
+        for check, found in last(self._database).items():
+            if found.left:
+                yield Line(
+                    "fail",
+                    "fsck",
+                    f"on {iso(found.at)} its check of {check} left {found.left:,}, such as: {found.example}",
+                    f"`koschey fsck --check {check}` looks again, with --repair it mends what it can",
+                )
 
     def _clock(self) -> Iterator[Line]:
         if self._settings.embedded:
@@ -248,10 +263,26 @@ class Doctor:
             except UpstreamError as error:
                 yield Line("fail", subject, str(error), advice)
                 continue
+            yield from self._clock_beside(source.name, found)
             if found["ok"]:
                 yield Line("ok", subject, f"answered within {found['seconds']:g} s: {found['answer']}")
             else:
                 yield Line("fail", subject, str(found["answer"]), advice)
+
+    def _clock_beside(self, upstream: str, found: dict[str, Any]) -> Iterator[Line]:
+        """The clock beside one that does not hang on the machines here, as far as a Date header tells."""
+        ahead = found.get("clock_ahead")
+        if ahead is None:
+            return
+        apart = max(0.0, abs(ahead) - found["seconds"])
+        direction = "ahead of" if ahead > 0 else "behind"
+        level: Level = "ok" if apart < _BESIDE_WARN else "warn" if apart < _BESIDE_FAIL else "fail"
+        if level == "ok":
+            yield Line("ok", "clock", f"agrees with that of upstream {upstream}")
+            return
+        says = f"this machine's clock is {apart:.0f} s {direction} that of upstream {upstream}"
+        advice = "find out which is right, and run a time service: holds end by the clock"
+        yield Line(level, "clock", says, advice)
 
 
 _ADVICE = {

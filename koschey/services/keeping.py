@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import delete, insert, select
 
-from koschey.domain.filters import Filters, Mode, checked
+from koschey.domain.filters import Filters, Mode, filters_of
 from koschey.domain.seeds import Names, named, seeded
 from koschey.errors import NotFound, RequestInvalid
 from koschey.services.configuration import Configuration
@@ -208,11 +208,7 @@ def _filters(row: Source, spec: KeepSpec) -> Filters:
     for name in ("newest", "max_size"):
         if said.get(name) == 0:
             said[name] = None
-    try:
-        merged = msgspec.convert(msgspec.to_builtins(filters) | said, Filters)
-    except msgspec.ValidationError as error:
-        raise RequestInvalid(f"filters: {error}") from None
-    return checked(merged)
+    return filters_of(msgspec.to_builtins(filters) | said)
 
 
 def _set_limits(row: Source, spec: KeepSpec) -> None:

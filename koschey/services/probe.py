@@ -37,6 +37,9 @@ class Probe:
         except UpstreamError as error:
             return result | {"ok": False, "answer": error.problem}
         result["seconds"] = round(time.monotonic() - started, 3)
+        date = getattr(outcome, "date", None)
+        if date is not None:
+            result["clock_ahead"] = round(time.time() - date, 1)
         if isinstance(outcome, PageMissing):
             return result | {"ok": True, "answer": "no such project (404)"}
         assert isinstance(outcome, PageFetched)

@@ -187,6 +187,7 @@ class Choosing:
             )
         highest = max((serial for serial in listing.serials.values() if serial is not None), default=None)
         settled = None if state["root_serial"] is None or not has_serials else state["root_serial"] - _OVERLAP
+        self._store.add_due(source.id, self._promised_otherwise(source, listing.serials))
         diff = RootDiff(listing.serials, settled)
         unlisted: list[str] = []
         self._store.add_due(source.id, self._differing(source, scope, diff, unlisted))
@@ -208,6 +209,16 @@ class Choosing:
         if listing.refused:
             log.warning("upstream.root_names_refused", upstream=source.name, names=listing.refused)
         return Choice(by_root=True, changed=True, alarm=alarm)
+
+    def _promised_otherwise(
+        self, source: SourceConfig, serials: Mapping[str, int | None]
+    ) -> list[tuple[str, int | None, str]]:
+        """What could not be had with the serial that an earlier list promised, and has another one now."""
+        return [
+            (name, serials[name], Why.CHANGED)
+            for name, serial in self._store.promised(source.id)
+            if name in serials and serials[name] != serial
+        ]
 
     def _differing(
         self, source: SourceConfig, scope: Scope, diff: RootDiff, unlisted: list[str]

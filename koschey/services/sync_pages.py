@@ -283,6 +283,8 @@ class _Run:
             finished = [a.due.name for a in batch if a.due.name not in problems]
             done(tx, source.id, finished)
             failures(tx, source.id, problems)
+            for name, problem in problems.items():
+                log.warning("sync.page_failed", upstream=source.name, project=name, problem=problem)
             files = self._choose_files(tx, batch, recorded) if source.mode is Mode.FULL else 0
             requests, unchanged, received = self._tally.taken()
             counted = Counted(

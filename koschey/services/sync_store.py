@@ -177,6 +177,14 @@ class SyncStore:
             rows = session.execute(_FAILED, {"source_id": source_id, "limit": limit})
             return [(row.name, row.attempts, row.problem) for row in rows]
 
+    def promised(self, source_id: int) -> list[tuple[str, int]]:
+        """Projects that could not be looked at, with the serial that the root list had for them."""
+        query = select(SyncDue.name, SyncDue.serial).where(
+            SyncDue.source_id == source_id, SyncDue.problem.is_not(None), SyncDue.serial.is_not(None)
+        )
+        with self._database.reading() as session:
+            return [(name, serial or 0) for name, serial in session.execute(query)]
+
     def files(self, source_id: int, after: int, limit: int, by: Microseconds = FOREVER) -> list[DueFile]:
         """Files that are to be stored, by id, behind ``after``; ``by``: as of ``due``."""
         values = {"source_id": source_id, "after": after, "limit": limit, "by": by}

@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -36,6 +37,8 @@ class PageFetched:
 
     page: UpstreamPage
     etag: str | None
+    date: float | None = field(default=None, compare=False)
+    """What the upstream's clock said, in seconds since 1970, as far as it tells."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,9 @@ class PageUnchanged:
 @dataclass(frozen=True)
 class PageMissing:
     """404 or 410: the upstream has no such project."""
+
+    date: float | None = field(default=None, compare=False)
+    """As of ``PageFetched``."""
 
 
 PageOutcome = PageFetched | PageUnchanged | PageMissing
@@ -169,7 +175,7 @@ class UpstreamClient:
             if answer.status == 304 and etag:
                 return PageUnchanged()
             if answer.status in (404, 410):
-                return PageMissing()
+                return PageMissing(_clock(answer))
             _expect_ok(endpoint, answer)
             try:
                 page = self._parsed(endpoint, name, answer, ends)
@@ -179,7 +185,7 @@ class UpstreamClient:
                 serial = serial_of(answer.headers.get("X-PyPI-Last-Serial"))
                 if serial is not None:
                     page = _with_serial(page, serial)
-            return PageFetched(page, answer.headers.get("ETag"))
+            return PageFetched(page, answer.headers.get("ETag"), _clock(answer))
 
     def root_list(
         self, endpoint: Endpoint, *, etag: str | None, deadline: float, tally: Tally | None = None
@@ -349,6 +355,15 @@ def _typed(answer: Answer) -> tuple[str, str | None]:
     """Media type and charset of an answer."""
     content_type, _, parameters = answer.headers.get("Content-Type", "").partition(";")
     return content_type.strip().lower(), parameters.partition("charset=")[2].strip().strip('"') or None
+
+
+def _clock(answer: Answer) -> float | None:
+    """What the sender's clock says now: Date (RFC 9110), and how old it is (Age, RFC 9111)."""
+    date, age = answer.headers.get("Date"), answer.headers.get("Age", "0")
+    try:
+        return None if date is None else parsedate_to_datetime(date).timestamp() + int(age[:9])
+    except (ValueError, OverflowError):
+        return None
 
 
 def _expect_ok(endpoint: Endpoint, answer: Answer) -> None:

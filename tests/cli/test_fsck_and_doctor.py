@@ -6,6 +6,8 @@ import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 from tests.cli.conftest import CommandLine
 from tests.fake_upstream import FakeUpstream
@@ -76,6 +78,39 @@ def test_doctor_changes_nothing_and_says_what_to_do(
     lines = _lines(koschey)
     assert lines["schema"]["level"] == "fail" and "koschey db upgrade" in lines["schema"]["advice"]
     assert koschey.stored("SELECT version_num FROM alembic_version") == [("0001",)]
+
+
+def test_doctor_tells_what_fsck_left_until_it_is_mended(koschey: CommandLine) -> None:
+    koschey.does("db", "upgrade")
+    assert "fsck" not in _lines(koschey, "--offline")
+    with closing(sqlite3.connect(koschey.folder / "koschey.sqlite")) as database, database:
+        database.execute("UPDATE event SET serial = 4711")
+    koschey("fsck")
+
+    line = _lines(koschey, "--offline")["fsck"]
+
+    assert line["level"] == "fail" and koschey("doctor", "--offline").status == 1
+    assert "event has serial 4711" in line["says"] and "koschey fsck --check serials" in line["advice"]
+    assert koschey("fsck", "--repair", "--check", "serials").status == 0
+    assert "fsck" not in _lines(koschey, "--offline")
+
+
+def test_doctor_compares_the_clock_with_an_upstream(
+    koschey: CommandLine, new_upstream: Callable[[], FakeUpstream]
+) -> None:
+    upstream = new_upstream()
+    koschey.environment["KOSCHEY_UPSTREAM_URL"] = upstream.simple_url
+    koschey.does("db", "upgrade")
+    levels = {}
+    for minutes in (0, 5, -90):
+        date = format_datetime(datetime.now(UTC) + timedelta(minutes=minutes), usegmt=True)
+        upstream.fail("pip", headers={"Date": date})
+        levels[minutes] = _lines(koschey)["clock"]
+    assert [line["level"] for line in levels.values()] == ["ok", "warn", "fail"]
+    assert "behind that of upstream upstream" in levels[5]["says"]
+    assert "ahead of that of upstream upstream" in levels[-90]["says"]
+    upstream.fail("pip", headers={"Date": "yesterday"})
+    assert "clock" not in _lines(koschey)
 
 
 def test_doctor_warns_of_an_alarm_of_a_sync(

@@ -168,3 +168,14 @@ def test_what_is_said_and_exited_with(tmp_path: Path) -> None:
         assert run(tmp_path, upstream, "", "sync", "upstream").returncode == 1
         unknown = run(tmp_path, upstream, "", "sync", "nobody")
         assert (unknown.returncode, "nobody" in unknown.stderr) == (1, True)
+
+
+def test_a_sync_of_nothing_says_so_and_what_to_do(tmp_path: Path) -> None:
+    with FakeUpstream() as upstream:
+        run(tmp_path, upstream, "", "upstream", "edit", "upstream", "--mode", "proxy")
+        for arguments in (("sync",), ("sync", "--dry-run"), ("sync", "--json")):
+            said = run(tmp_path, upstream, "", *arguments)
+            assert said.returncode == 0
+            assert "nothing to do: the mode of upstream is proxy" in said.stderr, arguments
+            assert "koschey upstream edit upstream --mode" in said.stderr
+        assert upstream.requests == []

@@ -197,3 +197,43 @@ def test_what_is_wrong_with_the_first_upstream_is_said_of_its_setting(
     koschey.environment[name] = value
     said = koschey.refuses("upstream", "list")
     assert said.startswith(f"setting {name}: ") and problem in said
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "allowed"),
+    [
+        ("--include", "[", "letters, digits, - _ . * ? [...]"),
+        ("--include", "a[b", "is no glob"),
+        ("--exclude", "a/b", "such as django-*"),
+        ("--platform", "li nux", "linux, macos, windows"),
+        ("--platform", "win_[", "or a glob of tags"),
+        ("--python", "3", "such as 3.12"),
+        ("--kinds", "cake", "wheel, sdist, other"),
+        ("--kinds", "wheel,cake", "wheel, sdist, other"),
+        ("--max-size", "20X", "such as 20M"),
+        ("--mode", "all", "'known', 'index', 'full'"),
+        ("--sync-seconds", "nan", "x>=0"),
+        ("--requests-per-second", "inf", "x>=0"),
+        ("--refresh-seconds", "-1", "x>=0"),
+        ("--newest", "-1", "x>=0"),
+        ("--connections", "65", "1<=x<=64"),
+    ],
+)
+def test_a_value_that_an_option_cannot_have_is_named_with_what_it_can(
+    koschey: CommandLine, option: str, value: str, allowed: str
+) -> None:
+    koschey.does("upstream", "add", "inner", URL)
+    said = koschey("upstream", "edit", "inner", option, value)
+    assert (said.status, said.output) == (2, "")
+    error = " ".join(said.problem.partition("Error: ")[2].split())
+    assert value.rpartition(",")[2] in error and option in error and allowed in error
+    [listed] = koschey.listed("upstream", "list")
+    assert listed["filters"] == {}
+
+
+def test_an_empty_value_takes_a_filter_away(koschey: CommandLine) -> None:
+    koschey.does("upstream", "add", "inner", URL)
+    koschey.does("upstream", "edit", "inner", "--platform", "linux", "--include", "a[bc]", "--kinds", "wheel")
+    koschey.does("upstream", "edit", "inner", "--platform", "", "--include", "", "--kinds", "")
+    [listed] = koschey.listed("upstream", "list")
+    assert listed["filters"] == {}

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from koschey.domain.filters import Mode
 from koschey.errors import Conflict, RequestInvalid, UpstreamError
@@ -453,6 +454,62 @@ def test_the_schedule_asks_ever_later_for_what_fails_and_a_person_at_once(
     upstream.heal()
     assert sync(full, patient=True)["outcome"] == "partial"
     assert sync(full)["outcome"] == "ok"
+
+
+@on_both
+def test_a_serial_that_a_root_list_promised_by_mistake_is_forgotten_with_it(
+    full: Deployment, upstream: FakeUpstream
+) -> None:
+    sync(full)
+    right = upstream.project("two").serial
+    upstream.project("two").freeze()
+    upstream.project("two").serial = 2**62
+    assert sync(full)["outcome"] == "partial"
+
+    upstream.project("two").serial = right
+    upstream.project("two").thaw()
+
+    assert sync(full)["outcome"] == "ok"
+    assert full.rows("SELECT 1 FROM sync_due") == []
+
+
+def test_one_project_without_a_serial_costs_no_whole_root_list(
+    full: Deployment, upstream: FakeUpstream
+) -> None:
+    upstream.project("two").serial = None
+    sync(full)
+    upstream.requests.clear()
+
+    summary = sync(full)
+
+    assert [(seen.target, summary["unchanged"]) for seen in upstream.requests] == [("/", 1)]
+    upstream.project("two").release("2.0")
+    upstream.project("two").serial = None
+    sync(full, afresh=True)
+    assert full.file("two-2.0-py3-none-any.whl")["stored_at"]
+
+
+def test_names_that_are_none_in_a_root_list_cost_only_themselves(
+    full: Deployment, upstream: FakeUpstream
+) -> None:
+    evil: list[object] = ["../x", "a/b", "\x00", "x\r\ny", "-x", "x" * 300, "é", "", 7, None, {"a": 1}, ["a"]]
+    listed = [{"name": p.name, "_last-serial": p.serial} for p in upstream.projects.values()]
+    listed += [{"name": name, "_last-serial": 5} for name in evil] + [{"_last-serial": 5}]
+    body = json.dumps({"meta": {"api-version": "1.4"}, "projects": listed}).encode()
+    upstream.fail("/", body=body, content_type="application/vnd.pypi.simple.v1+json")
+    with capture_logs() as logs:
+        assert sync(full)["outcome"] == "ok"
+    assert names(full) == {"one", "two", "three"}
+    [refused] = [line for line in logs if line["event"] == "upstream.root_names_refused"]
+    assert refused["names"] == len(evil) + 1
+
+
+def test_a_page_that_cannot_be_had_is_a_line_in_the_log(full: Deployment, upstream: FakeUpstream) -> None:
+    upstream.fail("two", body=b"<html>sorry</html>", content_type="text/html")
+    with capture_logs() as logs:
+        sync(full)
+    [line] = [line for line in logs if line["event"] == "sync.page_failed"]
+    assert line["project"] == "two" and "not usable" in line["problem"]
 
 
 def test_another_serial_is_another_try(full: Deployment, upstream: FakeUpstream) -> None:

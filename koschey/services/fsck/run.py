@@ -8,6 +8,7 @@ from typing import Protocol
 
 from koschey.services.fsck import blobs, private, rows, verdicts
 from koschey.services.fsck.findings import Context, Finding
+from koschey.services.fsck.last import remember
 
 Check = Callable[[Context], Iterator[Finding]]
 
@@ -56,8 +57,13 @@ def run(context: Context, progress: Progress, names: list[str] | None = None) ->
         if (names and name not in names) or (context.quick and name in SLOW and not names):
             continue
         progress.begin(name)
-        found = 0
+        found = left = 0
+        example = None
         for finding in check(replace(context, step=progress.step, left_out=progress.left_out)):
             found += 1
+            if not finding.mended:
+                left, example = left + 1, example or f"{finding.subject} {finding.problem}"
             yield finding
         progress.end(found)
+        if left or not context.quick:  # a quick look finds no other bytes, and says nothing of them
+            remember(context.database, name, left, example)
