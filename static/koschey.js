@@ -12,11 +12,13 @@
 
   /* ---- htmx ---- */
   let left = -1; // the place of the row that had the focus before its list changed
+  let inside = false; // whether what had the focus is to be replaced
   document.addEventListener("htmx:configRequest", (event) => {
     event.detail.headers["X-Root"] = page.dataset.root;
   });
-  document.addEventListener("htmx:beforeSwap", () => {
+  document.addEventListener("htmx:beforeSwap", (event) => {
     left = rows().indexOf(current());
+    inside = event.detail.target.contains(document.activeElement);
   });
   document.addEventListener("htmx:afterSwap", (event) => {
     const target = event.detail.target;
@@ -29,7 +31,11 @@
   });
   // Once it has settled: before that, htmx does not know the form yet, and takes the focus once more.
   document.addEventListener("htmx:afterSettle", (event) => {
-    if (event.detail.target.id !== "panel-body") return;
+    const { id } = event.detail.target;
+    if (id !== "panel-body") {
+      if (inside && document.activeElement === document.body) land($("#opened") ?? document.getElementById(id));
+      return;
+    }
     if (!panel.open) panel.showModal();
     ($("[aria-invalid]", panel) ?? $("[autofocus]", panel) ?? $("textarea, input:not([type=hidden])", panel))?.focus();
   });
@@ -37,6 +43,10 @@
   document.addEventListener("htmx:sendError", () => announce("Koschey did not answer; try again."));
   document.addEventListener("decided", () => panel.open && panel.close());
 
+  const land = (place) => {
+    if (place && place.tabIndex < 0) place.tabIndex = -1;
+    place?.focus();
+  };
   const problem = (xhr) => {
     try {
       return JSON.parse(xhr.responseText).detail;
@@ -108,6 +118,10 @@
   };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || !on?.checked) return;
+    if (event.key === "ArrowDown" && event.target.matches("[data-search]") && rows().length) {
+      event.preventDefault();
+      return move(1);
+    }
     if (event.target.matches("input:not([type=checkbox]), textarea, select, [contenteditable]") || panel?.open) return;
     const done = {
       j: () => move(1),

@@ -97,11 +97,14 @@ def _tamed(html: str) -> str:
         html,
         tags=set(ALLOWED_TAGS) - {"img", "input", "picture", "figure", "nav", "aside", "section"},
         attributes=attributes,
+        set_tag_attribute_values=_REACHED_BY_KEYBOARD,
         link_rel="nofollow noopener noreferrer",
         url_schemes={"http", "https", "mailto"},
     )
 
 
+#: What may be wider than the page is scrolled by the keyboard as well.
+_REACHED_BY_KEYBOARD = {"pre": {"tabindex": "0"}, "table": {"tabindex": "0"}}
 _IMAGE = re.compile(r"<img\b[^>]*>", re.IGNORECASE)
 #: A heading's link to itself, which nobody sees or hears.
 _ANCHOR = re.compile(r'<a href="#[^"]*"[^>]*></a>')

@@ -19,7 +19,7 @@ _CHECKS_NAMED = 3
 def sentence(verdict: Verdict, policy: Policy, now: Microseconds) -> str:
     """Why a file is visible, held or rejected, and until when; one line without a full stop."""
     if verdict.state is State.VISIBLE:
-        return _visible(verdict)
+        return _visible(verdict, policy)
     if verdict.rule is Rule.REJECT:
         end = "" if verdict.until is None else f" {_end(verdict.until, now)}"
         return f"rejected{end} by {_said(verdict.decision)}{_further(verdict, now)}"
@@ -39,9 +39,9 @@ def sentence(verdict: Verdict, policy: Policy, now: Microseconds) -> str:
     return f"held {_end(verdict.until, now)}: {begin}, hold is {days(policy.hold)}"
 
 
-def _visible(verdict: Verdict) -> str:
+def _visible(verdict: Verdict, policy: Policy) -> str:
     if verdict.rule is Rule.TIME:
-        return "visible: its hold is over"
+        return "visible: its hold is over" if policy.hold else "visible: nothing holds it"
     word = {Rule.APPROVE: "approved", Rule.TRUST: "project trusted", Rule.BASELINE: "accepted as it was"}
     return f"visible: {word[verdict.rule]} by {_said(verdict.decision)}"
 

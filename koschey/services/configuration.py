@@ -159,15 +159,15 @@ class Configuration:
             return _number(session)
 
     def indexes(self, session: Session | None = None, *, number: int | None = None) -> list[IndexConfig]:
-        """All indexes by name. ``session``: as for ``indexes_of``; ``number``: as for ``index``."""
+        """All indexes, main first, then by name; the arguments are as for ``indexes_of`` and ``index``."""
         self._refresh(number, session)
         return self._by_name()
 
     def _by_name(self) -> list[IndexConfig]:
-        return sorted(self._indexes.values(), key=lambda index: index.name)
+        return sorted(self._indexes.values(), key=lambda index: (index.name != MAIN, index.name))
 
     def indexes_of(self, source_id: int, session: Session | None = None) -> list[IndexConfig]:
-        """The indexes that have that source, by name.
+        """The indexes that have that source, main first, then by name.
 
         Args:
             session: that of an open transaction, which must not have touched the configuration itself: to

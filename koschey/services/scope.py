@@ -67,9 +67,13 @@ def scope_of(name: str, version: str | None, filename: str | None, index: str | 
     return Scope(project, version, filename, index, spelled)
 
 
-def selected(here: Sitting, scope: Scope) -> list[KnownFile]:
-    """The known files that a scope covers. Raises: NotFound, which names what is known and near."""
-    files = here.files(scope.name)
+def selected(here: Sitting, scope: Scope, *, everywhere: bool = False) -> list[KnownFile]:
+    """The known files that a scope covers, in its indexes or in all that there are.
+
+    Raises:
+        NotFound: there are none; it names what is known and near.
+    """
+    files = here.files(scope.name, everywhere=everywhere)
     if not files:
         raise NotFound("files of project", scope.name)
     if scope.version is not None:

@@ -58,6 +58,8 @@ def _against(file: KnownFile) -> str:
 def refuse_overtaken(here: Sitting, scope: Scope, seen: str | None) -> None:
     """See that a version still is as it was seen, under the locks of the decision.
 
+    What was seen is what all indexes hide of it, also when the decision is about one of them.
+
     Args:
         seen: its ``sighting``; None: whoever decides has not looked, and says so by that.
 
@@ -68,8 +70,8 @@ def refuse_overtaken(here: Sitting, scope: Scope, seen: str | None) -> None:
         return
     sighted = (
         Sighted(index, file, verdict)
-        for file in selected(here, scope)
-        for index, verdict in here.verdicts(scope.name, file).items()
+        for file in selected(here, scope, everywhere=True)
+        for index, verdict in here.verdicts(scope.name, file, everywhere=True).items()
     )
     if sighting(sighted) != seen:
         raise Overtaken(scope.text, _what_happened(here, scope))

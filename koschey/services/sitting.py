@@ -17,6 +17,7 @@ from koschey.services.gate import Judge
 from koschey.services.holds import Holds, Settled
 from koschey.services.known import (
     KnownFile,
+    KnownProject,
     batches,
     decisions_about,
     files_of,
@@ -39,10 +40,23 @@ class Outcome(NamedTuple):
 
 
 class Sitting:
-    """What is known of some names, under lock, and what is decided about them."""
+    """What is known of some names, under lock, and what is decided about them.
 
-    def __init__(self, tx: Transaction, indexes: Sequence[IndexConfig], names: Iterable[str]) -> None:
+    Args:
+        indexes: those that the decision is about.
+        everywhere: all that there are, for what whoever decides has seen of the others.
+    """
+
+    def __init__(
+        self,
+        tx: Transaction,
+        indexes: Sequence[IndexConfig],
+        names: Iterable[str],
+        *,
+        everywhere: Sequence[IndexConfig],
+    ) -> None:
         self.indexes = indexes
+        self._everywhere = everywhere
         self.made: list[Made] = []
         self.notes: list[str] = []
         self.names = sorted(set(names))
@@ -52,35 +66,39 @@ class Sitting:
         self.projects = projects_named(tx.connection, self.names, locked=True)
         self.at = now()  # after the locks: what is decided later has a later time
         self.decisions = decisions_about(tx.connection, self.names)
-        self._owners = {
-            name: {
-                index.name: owners(index, [p for p in self.projects if p.name == name]) for index in indexes
-            }
-            for name in self.names
-        }
+        self._owners = {name: self._owned(name) for name in self.names}
         self._judges: dict[tuple[str, int], Judge] = {}
 
-    def files(self, name: str) -> list[KnownFile]:
-        """The files that a name has in any of the indexes."""
-        ids = {project.id for parts in self._owners[name].values() for project in parts}
+    def _owned(self, name: str) -> dict[str, list[KnownProject]]:
+        named = [project for project in self.projects if project.name == name]
+        return {index.name: owners(index, named) for index in self._everywhere}
+
+    def files(self, name: str, *, everywhere: bool = False) -> list[KnownFile]:
+        """The files that a name has in any of the indexes, or of all that there are."""
+        owned = self._parts(name, everywhere=everywhere)
+        ids = {project.id for parts in owned for project in parts}
         found = files_of(self._tx.connection, sorted(ids))
         files = {
             file.id: file
-            for parts in self._owners[name].values()
+            for parts in owned
             for _, file in shown([(project, found[project.id]) for project in parts])
         }
         return [files[file_id] for file_id in sorted(files)]
 
     def sources(self, name: str) -> list[str]:
         """Names of the sources whose project has the name, in one of the indexes."""
-        ids = {project.source_id for parts in self._owners[name].values() for project in parts}
+        ids = {project.source_id for parts in self._parts(name) for project in parts}
         found = {source.name for index in self.indexes for source in index.sources if source.id in ids}
         return sorted(found)
 
-    def verdicts(self, name: str, file: KnownFile) -> dict[str, Verdict]:
+    def _parts(self, name: str, *, everywhere: bool = False) -> list[Sequence[KnownProject]]:
+        indexes = self._everywhere if everywhere else self.indexes
+        return [self._owners[name][index.name] for index in indexes]
+
+    def verdicts(self, name: str, file: KnownFile, *, everywhere: bool = False) -> dict[str, Verdict]:
         """By name of the index, in each of the indexes where the file's project has its name."""
         found = {}
-        for index in self.indexes:
+        for index in self._everywhere if everywhere else self.indexes:
             parts = self._owners[name][index.name]
             project = next((part for part in parts if part.id == file.project_id), None)
             if project is None:
@@ -178,11 +196,12 @@ def sitting(
     Raises:
         NotFound: no such index.
     """
-    indexes = configuration.indexes() if index is None else [configuration.index(index)]
+    everywhere = configuration.indexes()
+    indexes = everywhere if index is None else [configuration.index(index)]
     with database.transaction() as tx:
         if index is not None:
             keep_index(tx, index)
-        yield Sitting(tx, indexes, names)
+        yield Sitting(tx, indexes, names, everywhere=everywhere)
 
 
 def keep_index(tx: Transaction, index: str) -> None:

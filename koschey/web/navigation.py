@@ -21,13 +21,15 @@ class Place(NamedTuple):
     """Whether they must have it for every name in every index."""
     also: tuple[str, ...] = ()
     """Beginnings of other paths whose pages belong to it."""
+    alone: bool = False
+    """Whether what lies below its path belongs to something else."""
 
 
 #: In their order, by group. A page that is not linked from here is linked from one that is.
 PLACES: tuple[Place, ...] = (
     Place("Packages", "Indexes", ""),
     Place("Packages", "Projects", "search", also=("projects", "why")),
-    Place("Packages", "Set up your tools", "setup"),
+    Place("Packages", "Set up your tools", "setup", alone=True),  # below it: the link for the first admin
     Place("Packages", "Your requests", "requests"),
     Place("Review", "Overview", "admin/", Permission.AUDIT),
     Place(
@@ -54,6 +56,9 @@ PLACES: tuple[Place, ...] = (
     Place("Administration", "System", "admin/system", Permission.INSPECT, everywhere=True),
 )
 
+#: Beginnings of paths whose pages every index has, below its name.
+_PREFIXED = ("search", "setup", "projects", "why")
+
 
 class Shown(NamedTuple):
     """An entry in a page."""
@@ -70,14 +75,26 @@ def _open(place: Place) -> bool:
     return may_everywhere(place.permission) if place.everywhere else may(place.permission)
 
 
+def _as_in_main(path: str) -> str:
+    """The path of an index's page without the index, so that it is the same place in each."""
+    first, _, rest = path.removeprefix("/").partition("/")
+    of_an_index = rest.partition("/")[0] in _PREFIXED and first not in ("admin", *_PREFIXED)
+    return f"/{rest}" if of_an_index else path
+
+
+def _has(place: Place, path: str) -> bool:
+    """Whether the page at the path is the place's, or lies below it."""
+    return any(
+        path == f"/{way}" or (path.startswith(f"/{way}/") and not place.alone)
+        for way in (place.path, *place.also)
+    )
+
+
 def places(path: str) -> list[tuple[str, list[Shown]]]:
     """The places by group, for whoever asks for the page at ``path``."""
+    path = _as_in_main(path)
     open_to = [place for place in PLACES if _open(place)]
-    above = [
-        p
-        for p in open_to
-        if any(path == f"/{way}" or path.startswith(f"/{way}/") for way in (p.path, *p.also))
-    ]
+    above = [place for place in open_to if _has(place, path)]
     nearest = max(above, key=lambda place: len(place.path), default=None)
 
     def shown(place: Place) -> Shown:

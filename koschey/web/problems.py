@@ -87,7 +87,9 @@ def problem_answer(status: HTTPStatus, detail: str, code: str = "") -> Response:
     """An answer that says the same in the reason phrase, in problem+json, or as a page for browsers."""
     request_id = g.get("request_id", "")
     if prefers_html():
-        answer = html_page("problem.html", phrase=status.phrase, detail=detail, request_id=request_id)
+        answer = html_page(
+            "problem.html", phrase=status.phrase, code=status.value, detail=detail, request_id=request_id
+        )
     else:
         problem = Problem(
             title=status.phrase, status=status.value, detail=detail, request_id=request_id, code=code

@@ -73,10 +73,38 @@ def test_the_menu_of_a_narrow_screen_opens_without_a_script(visit: Visit) -> Non
     assert link.is_visible()
 
 
+def test_the_page_for_the_first_admin_is_accessible_and_no_place_for_tools(visit: Visit, site: Site) -> None:
+    visitor = visit()
+    link = site.services.setup.link()
+    assert link is not None
+    page = visitor.go(link)
+
+    visitor.assert_fits()
+    assert page.locator(".side [aria-current]").count() == 0
+
+
+def test_an_error_says_what_to_do_next(visit: Visit) -> None:
+    visitor = visit()
+    visitor.expected = ("404",)
+    page = visitor.go("/nothing/here")
+
+    page.get_by_role("link", name="Find a project").click()
+
+    page.get_by_label("Find a project").wait_for()
+
+
+def test_a_page_of_another_index_stands_at_the_same_place(visit: Visit, site: Site) -> None:
+    site.services.indexes.add_index("team", ["upstream"], hold_days=7, actor="test")
+    for path, label in (("/team/setup", "Set up your tools"), ("/team/search", "Projects")):
+        here = visit().go(path).locator(".side [aria-current]")
+        assert here.all_inner_texts() == [label]
+
+
 def test_single_keys_help_and_can_be_switched_off(visit: Visit) -> None:
     page = visit().go("/")
     page.keyboard.press("?")
     assert page.get_by_role("heading", name="Keyboard").is_visible()
+    assert page.evaluate("document.activeElement.innerText") == "Close"
 
     page.get_by_label("Single keys are shortcuts").uncheck()
     page.get_by_role("button", name="Close").click()
@@ -98,10 +126,14 @@ def test_a_line_is_copied_and_that_is_said(visit: Visit) -> None:
     assert page.evaluate("navigator.clipboard.readText()").startswith("pip install --index-url")
 
 
-@pytest.mark.parametrize("path", ["/", "/why/sample", "/why/sample/1.0", "/login"])
+PAGES = ["/", "/why/sample", "/why/sample/1.0", "/why/sample/9", "/login", "/nothing/here", "/setup/no-link"]
+
+
+@pytest.mark.parametrize("path", PAGES)
 def test_pages_are_accessible_and_fit(visit: Visit, upstream: FakeUpstream, path: str) -> None:
     upstream.project("sample").release("1.0")
     visitor = visit()
+    visitor.expected = ("404",)
     visitor.go(path)
 
     visitor.assert_fits()

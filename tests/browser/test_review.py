@@ -91,6 +91,7 @@ def test_several_are_decided_at_once_without_a_script(visit: Visit, site: Site, 
         page.get_by_label(f"Select {name} 2.0").check()
     page.get_by_role("button", name="Extend").click()
     assert page.get_by_role("heading", name="Extend 2 versions").is_visible()
+    assert not visitor.overflows()
     page.get_by_label("For how many days").fill("30")
     page.get_by_label("Reason").fill("everybody is on holiday")
     page.get_by_role("button", name="Extend", exact=True).click()
@@ -146,6 +147,9 @@ def test_a_queue_is_worked_off_by_the_keyboard_alone(rena: Visitor, held: list[s
     page.wait_for_function("name => document.activeElement.innerText === name", arg=rows[2])
     page.keyboard.press("/")
     assert page.evaluate("document.activeElement.name") == "q"
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate(here) == rows[0]
+    page.keyboard.press("/")
     page.keyboard.press("End")
     page.keyboard.type("nothing")
     page.get_by_text("Nothing here fits").wait_for()

@@ -64,6 +64,7 @@ def test_what_changed_is_shown_once_it_was_compared_and_lines_when_they_are_open
     risky.get_by_text("Show the lines").click()
 
     page.locator("pre.diff mark", has_text="U+202E").wait_for()
+    page.wait_for_function("document.activeElement.matches('pre.diff')")
     rena.assert_fits()
 
 

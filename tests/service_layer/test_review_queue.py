@@ -108,6 +108,19 @@ def test_a_file_that_came_meanwhile_is_not_approved_unseen(here: Deployment, ups
         here.koschey.review.approve("sample", "2.0", seen=seen, **HOW)
 
 
+@pytest.mark.parametrize("listed", [None, "main"], ids=["seen in all", "seen in one"])
+def test_what_was_seen_is_decided_in_one_index_of_several(
+    here: Deployment, upstream: FakeUpstream, listed: str | None
+) -> None:
+    here.koschey.indexes.add_index("team", ["upstream"], hold_days=14, actor="test")
+    publish(here, upstream, "sample")
+    [row] = here.koschey.review_queue.page(Tab.WAITING, index=listed).rows
+    here.koschey.review.reject("sample", "2.0", index="main", seen=row.seen, **HOW)
+
+    with pytest.raises(Overtaken, match="anna said reject"):
+        here.koschey.review.extend("sample", "2.0", index="team", seen=row.seen, **HOW)
+
+
 def test_what_a_decision_would_do_is_counted_before(here: Deployment, upstream: FakeUpstream) -> None:
     here.koschey.indexes.add_index("team", ["upstream"], hold_days=0, actor="test")
     here.koschey.tasks["settle_policies"]()

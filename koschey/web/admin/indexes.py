@@ -13,6 +13,7 @@ from koschey.errors import KoscheyError, RequestInvalid
 from koschey.services.configuration import IndexConfig
 from koschey.web.access import current_actor, requires
 from koschey.web.admin.forms import asked, given, number, submit
+from koschey.web.admin.history import happenings
 from koschey.web.current import koschey
 from koschey.web.people import html_page
 
@@ -265,7 +266,7 @@ def _shown(name: str, problem: KoscheyError | None = None, status: int = HTTPSta
         sources=_all_sources(),
         baselines=_baselines(config),
         problem=problem,
-        events=_history(name),
+        events=happenings(_history(name)),
     )
 
 

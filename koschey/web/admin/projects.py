@@ -16,6 +16,7 @@ from koschey.errors import Conflict, KoscheyError, NotFound, RequestInvalid
 from koschey.stores.database import now
 from koschey.web.access import configuration_number, current_actor, requires
 from koschey.web.admin.forms import TOLD, asked, given, number, submit
+from koschey.web.admin.history import happenings
 from koschey.web.current import koschey
 from koschey.web.developers.addresses import normalized
 from koschey.web.own_verbs import carry_out, told
@@ -28,6 +29,7 @@ bp = Blueprint("admin_projects", __name__)
 
 HOME = "admin/projects"
 _EVENTS = 20
+_EVENTS_READ = 200
 _TABS = {"all": "All", "own": "The company's own", "unusual": "Archived or deprecated"}
 
 
@@ -238,7 +240,7 @@ def _project(
         if problem is None:
             raise
         about = {"rules": [], "trust": [], "indexes": [], "hosted": []}
-    found = services.audit.page(EventFilter(project=name), limit=_EVENTS)
+    found = services.audit.page(EventFilter(project=name), limit=_EVENTS_READ)
     return html_page(
         "admin/project.html",
         status=int(status),
@@ -252,7 +254,7 @@ def _project(
         problem=problem,
         outcome=outcome,
         form=request.form,
-        events=found.page.rows,
+        events=happenings(found.page.rows)[:_EVENTS],
     )
 
 

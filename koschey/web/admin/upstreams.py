@@ -15,6 +15,7 @@ from koschey.services.upstream_spec import UpstreamSpec
 from koschey.stores.database import now
 from koschey.web.access import current_actor, requires
 from koschey.web.admin.forms import asked, given, number, one_of, submit
+from koschey.web.admin.history import happenings
 from koschey.web.current import koschey
 from koschey.web.people import html_page
 
@@ -260,6 +261,7 @@ def _shown(
 
     services = koschey()
     [sync] = services.sync.status(name)
+    told = services.audit.page(EventFilter(action="upstream.*", subject=name), limit=_EVENTS)
     asked_at = int(text) if (text := asked("asked") or "").isdigit() and len(text) < 18 else 0
     return html_page(
         "admin/upstream.html",
@@ -273,5 +275,5 @@ def _shown(
         problem=problem,
         tried=tried,
         project=request.form.get("project", ""),
-        events=services.audit.page(EventFilter(action="upstream.*", subject=name), limit=_EVENTS).page.rows,
+        events=happenings(told.page.rows),
     )

@@ -15,12 +15,12 @@ from koschey.domain.permissions import Permission
 from koschey.errors import Conflict, KoscheyError, NotFound, RequestInvalid
 from koschey.services.configuration import MAIN
 from koschey.web.access import configuration_number, current_actor, may, requires
+from koschey.web.admin.history import Happening, happenings
 from koschey.web.admin.scope import index_to_show, indexes_with, require_review
 from koschey.web.current import koschey
 from koschey.web.people import html_page, say, see
 
 if TYPE_CHECKING:
-    from koschey.services.audit import AuditEvent
     from koschey.services.cases import Case
 
 bp = Blueprint("version", __name__)
@@ -132,13 +132,13 @@ def revert() -> Response:
     return see(f"admin/quarantine/{name}/{version}")
 
 
-def _timeline(case: Case, version: str) -> list[AuditEvent]:
+def _timeline(case: Case, version: str) -> list[Happening]:
     """Of what happened to the project lately, what is about this version or all of them."""
     own = {file.filename for file, _ in case.releases[version]}
     own |= {case.name, f"{case.name}=={version}", f"{case.name}=={canonical(version)}", ""}
     events = koschey().audit.events(project=case.name, limit=_EVENTS_READ)
     told = [event for event in events if event.action not in _WISHES]  # the page says how many they are
-    return [event for event in told if (event.subject or "") in own][:_EVENTS]
+    return happenings(event for event in told if (event.subject or "") in own)[:_EVENTS]
 
 
 def _plan(problem: KoscheyError | None = None, status: int = HTTPStatus.OK) -> Response:
