@@ -101,8 +101,10 @@ def test_a_page_of_another_index_stands_at_the_same_place(visit: Visit, site: Si
 
 
 def test_single_keys_help_and_can_be_switched_off(visit: Visit) -> None:
-    page = visit().go("/")
+    visitor = visit()
+    page = visitor.go("/")
     page.keyboard.press("?")
+    assert visitor.violations() == []
     assert page.get_by_role("heading", name="Keyboard").is_visible()
     assert page.evaluate("document.activeElement.innerText") == "Close"
 

@@ -19,6 +19,7 @@ from koschey import settings as settings_module
 from koschey.application import create_app
 from koschey.domain.names import normalize
 from koschey.services.upstream_spec import UpstreamSpec
+from koschey.stores.hot_connections import HotConnections
 from koschey.web.current import Koschey
 from tests.browser.people import PASSWORD, add_people, days_ago
 from tests.fake_upstream import FakeUpstream
@@ -212,16 +213,16 @@ def questions(pages: Pages, path: str) -> list[str]:
         if statement != "BEGIN" and threading.get_ident() == here:
             asked.append(statement)
 
-    rows = type(pages.services.lookup)._rows
+    rows = HotConnections.rows
 
-    def note_look(lookup: Any, statement: str, values: Any) -> list[Any]:
+    def note_look(hot: HotConnections, statement: str, values: Any) -> list[Any]:
         if threading.get_ident() == here:
             asked.append(statement)
-        return rows(lookup, statement, values)
+        return rows(hot, statement, values)
 
     event.listen(pages.services.engine, "before_cursor_execute", note)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(pages.services.lookup), "_rows", note_look)
+        patch.setattr(HotConnections, "rows", note_look)
         assert pages.client.get(path, headers=HTML).status_code == 200
     event.remove(pages.services.engine, "before_cursor_execute", note)
     return asked
