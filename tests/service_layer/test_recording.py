@@ -12,6 +12,7 @@ from koschey.services.downloads import Downloads
 from koschey.services.upstream_spec import UpstreamSpec
 from koschey.stores.database import now
 from tests.fake_upstream import FakeUpstream
+from tests.running import eventually
 from tests.service_layer.conftest import Deploy, Deployment, on_both
 from tests.upstream_pages import ABSENT, Project
 
@@ -336,6 +337,29 @@ def test_a_download_that_ends_during_a_look_waits_for_it(deploy: Deploy, project
 
     row = here.file(wheel.filename)
     assert (row["requires_python"], row["size"]) == (">=3", len(wheel.content))
+
+
+def test_what_was_measured_and_verified_here_is_not_what_a_page_says_later(
+    here: Deployment, project: Project
+) -> None:
+    [wheel] = project.files.values()
+    assert wheel.metadata is not None
+    assert here.koschey.files.metadata(here.find(wheel)) == wheel.metadata
+    for _ in here.fetch(wheel).follower:
+        pass
+    eventually(lambda: here.file(wheel.filename)["stored_at"] is not None)
+    before = here.file(wheel.filename)
+
+    wheel.listed = {"size": 7, "core-metadata": {"sha256": "0" * 64}}
+    project.touch()
+    here.look("sample")
+
+    after = here.file(wheel.filename)
+    kept = ("size", "sha256", "metadata_sha256", "metadata_stored", "stored_at")
+    assert [after[name] for name in kept] == [before[name] for name in kept]
+    [listed] = here.page("sample")["files"]
+    assert listed["size"] == len(wheel.content)
+    assert listed["core-metadata"] == {"sha256": before["metadata_sha256"]}
 
 
 def test_a_serial_that_goes_backwards_keeps_the_page_and_is_one_event_until_a_reset(
