@@ -198,16 +198,20 @@ class Fetch:
             if self._total is not None and declared != self._total:
                 raise WrongSize(name, self._file.filename, promised=self._total, size=declared)
             self._total = declared
-        if self._total is not None and self._total > self._limits.max_bytes:
-            raise UpstreamInvalid(
-                name, f"{self._file.filename} is over the limit of {self._limits.max_bytes} bytes"
-            )
+        if self._total is not None:
+            self._check_limit(self._total)
         return self._written if answer.status == 200 else 0
+
+    def _check_limit(self, size: int) -> None:
+        if size > self._limits.max_bytes:
+            problem = f"{self._file.filename} is over the limit of {self._limits.max_bytes} bytes"
+            raise UpstreamInvalid(self._source.name, problem)
 
     def _take(self, fd: int, chunk: bytes) -> None:
         self._written += len(chunk)
-        if self._written > (self._limits.max_bytes if self._total is None else self._total):
+        if self._total is not None and self._written > self._total:
             raise UpstreamInvalid(self._source.name, f"{self._file.filename} is longer than was declared")
+        self._check_limit(self._written)
         view = memoryview(chunk)
         while view:
             view = view[os.write(fd, view) :]

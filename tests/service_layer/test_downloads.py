@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,42 @@ def test_a_body_of_another_length_than_the_page_says_is_refused(
     with pytest.raises(UpstreamInvalid):
         here.fetch(wheel)
 
+    assert here.file(wheel.filename)["stored_at"] is None
+
+
+@pytest.mark.parametrize("listed", [{}, {"size": ABSENT}], ids=["by the page", "by the answer"])
+def test_a_file_that_says_to_be_over_the_limit_is_refused(
+    deploy: Deploy, wheel: UpstreamFile, listed: dict[str, Any]
+) -> None:
+    here = deploy(max_file_bytes=SIZE // 2)
+    wheel.listed = listed
+    with pytest.raises(UpstreamInvalid, match=f"over the limit of {SIZE // 2} bytes"):
+        here.fetch(wheel)
+    assert here.file(wheel.filename)["stored_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("listed", "problem"),
+    [({}, "longer than was declared"), ({"size": ABSENT}, f"over the limit of {2 * SIZE} bytes")],
+    ids=["its size", "the limit"],
+)
+def test_a_body_without_an_end_is_given_up_where_it_is_longer_than_it_can_be(
+    deploy: Deploy, upstream: FakeUpstream, wheel: UpstreamFile, listed: dict[str, Any], problem: str
+) -> None:
+    here = deploy(max_file_bytes=2 * SIZE)
+    wheel.listed = listed
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        while sent < 100 * SIZE:
+            sent += 64 * 1024
+            yield bytes(64 * 1024)
+
+    upstream.fail(wheel.filename, stream=endless)
+    with pytest.raises(UpstreamInvalid, match=problem):
+        raise received(here.fetch(wheel))[1] or AssertionError("it came whole")
+    assert sent < 50 * SIZE
     assert here.file(wheel.filename)["stored_at"] is None
 
 

@@ -140,6 +140,14 @@ def test_too_large_a_file_is_refused_by_what_it_says(server: Server) -> None:
     assert "8388608 at the most" in answer.reason
 
 
+def test_too_large_a_file_is_refused_before_a_byte_of_it_came(server: Server) -> None:
+    with server.connect() as connection:
+        lines = (f"Content-Length: {200 * MEGABYTE}", "Content-Type: multipart/form-data; boundary=x")
+        connection.sendall(server.head(server.token, *lines))
+        line, _ = read_answer(connection)
+    assert line.split()[1] == b"413", line
+
+
 def test_too_large_a_file_is_refused_while_it_comes(server: Server) -> None:
     """In chunks: nobody says how much will come."""
     body, headers = encoded(form_of(wheel(Release(new_name(), "1.0")), content=None))
