@@ -91,8 +91,10 @@ def downgrade_database(settings: Settings, revision: str) -> None:
     app = _flask(settings)
     with app.app_context():
         tune(db.engine)
-        schema.downgrade(db.engine, make_locks(db.engine, settings.data_dir / "locks"), revision)
-        db.engine.dispose()
+        try:
+            schema.downgrade(db.engine, make_locks(db.engine, settings.data_dir / "locks"), revision)
+        finally:
+            db.engine.dispose()
 
 
 def _flask(settings: Settings) -> Flask:

@@ -8,6 +8,7 @@ from koschey.domain.permissions import Permission, Role, Scope
 from koschey.errors import NotFound, RequestInvalid
 from koschey.services.upstream_spec import UpstreamSpec
 from tests.access.conftest import PASSWORD, Build, House, basic, by_token, file_path, on_both
+from tests.fake_upstream import FakeUpstream
 
 READING = ("/simple/", "/simple/acme-core/", "/why/acme-core", "/metrics", file_path("acme-core"))
 
@@ -231,3 +232,17 @@ def test_where_an_upstream_is_is_said_to_those_alone_who_look_after_it(house: Ho
     assert "upstream inner: no connection to its address" in told.text
     assert "127.0.0.1" not in told.text + told.status
     assert "http://127.0.0.1:1/hidden/simple/six/" in house.get("/simple/six/", basic("anna", PASSWORD)).text
+
+
+def test_where_an_upstream_leads_is_not_said_to_others(house: House) -> None:
+    with FakeUpstream() as upstream:
+        inside = "http://127.0.0.9:1/inside/"
+        upstream.fail("six", redirect=inside)
+        spec = UpstreamSpec(url=upstream.simple_url)
+        house.koschey.indexes.add_upstream("inner", spec, indexes=["main"], actor="test")
+        house.user("anna", Role.AUDITOR, PASSWORD)
+        told = house.get("/simple/six/")
+        assert told.status_code == 502
+        assert "it leads to where Koschey does not go" in told.text
+        assert "127.0.0" not in told.text + told.status and "loopback" not in told.text
+        assert "127.0.0.9, a loopback address" in house.get("/simple/six/", basic("anna", PASSWORD)).text

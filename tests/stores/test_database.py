@@ -6,9 +6,11 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
 
-from koschey.stores.database import close_connections
+from koschey.settings import Settings
+from koschey.stores.database import close_connections, engine_options
 
 
 def test_a_connection_that_is_in_use_when_all_are_closed_is_closed_when_it_comes_back(tmp_path: Path) -> None:
@@ -21,3 +23,15 @@ def test_a_connection_that_is_in_use_when_all_are_closed_is_closed_when_it_comes
 
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         used.execute("SELECT 1")
+
+
+@pytest.mark.parametrize("url", ["", "postgresql://db.example/koschey"], ids=["sqlite", "postgres"])
+def test_an_error_repeats_no_value_of_its_statement(tmp_path: Path, url: str) -> None:
+    """An upstream's password may be one, and an error goes into logs."""
+    options = engine_options(Settings(data_dir=tmp_path, database_url=url))
+    engine = create_engine("sqlite://", hide_parameters=options["hide_parameters"])
+    with pytest.raises(OperationalError) as raised, engine.connect() as connection:
+        connection.execute(text("INSERT INTO nowhere VALUES (:password)"), {"password": "canary"})
+    engine.dispose()
+    assert "nowhere" in str(raised.value)
+    assert "canary" not in str(raised.value)
