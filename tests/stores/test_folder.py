@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,6 +99,43 @@ def test_many_are_on_the_disk_before_it_returns(
         assert waited == ["all, 0 named", "all, 2 named"]
     else:
         assert waited.count("one") >= 2 * 2  # each file and each folder
+
+
+def test_a_name_leads_to_bytes_that_are_on_the_disk_and_is_there_itself_when_publish_returns(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    fsync, link = os.fsync, os.link
+
+    def flushed(descriptor: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    def linked(*arguments: Any, **named: Any) -> None:
+        done.append("link")
+        link(*arguments, **named)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "link", linked)
+    put(store, b"bytes")
+    assert done.count("link") == done.count("file") == 1
+    assert done.index("file") < done.index("link") < len(done) - 1
+    assert done[-1] == "folder"
+
+
+def test_what_does_not_read_back_whole_is_not_published(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def losing(source: Path, *arguments: Any, **named: Any) -> None:
+        link(source, *arguments, **named)
+        source.chmod(0o600)
+        os.truncate(source, 2)
+
+    monkeypatch.setattr(os, "link", losing)
+    with pytest.raises(StoreUnavailable, match="does not read back with 5 bytes"):
+        put(store, b"bytes")
 
 
 def test_a_disk_that_fails_is_said_to(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 
+from koschey.errors import StoreUnavailable
 from tests.artifacts import Release, wheel
 from tests.people import add_token
 from tests.uploads.conftest import House, reason
@@ -48,6 +50,25 @@ def test_the_wheels_metadata_is_offered_and_the_sdists_kept_for_its_description(
     assert client.get(path + ".metadata").status_code == 404
     [row] = house.rows("SELECT * FROM file WHERE filename = :f", f=source.filename)
     assert b"".join(house.koschey.store.read(row["metadata_sha256"])) == source.metadata
+
+
+def test_what_the_store_did_not_take_is_not_acknowledged_and_leaves_no_row(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = house.wheel(house.new_name())
+    publish = house.koschey.store.publish
+
+    def full(path: Path, sha256: str, size: int) -> None:
+        if sha256 == file.sha256:
+            raise StoreUnavailable("files", "no space left on device")
+        publish(path, sha256, size)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(house.koschey.store, "publish", full)
+        assert house.upload(file).status_code == 503
+    assert house.rows("SELECT 1 FROM file WHERE filename = :f", f=file.filename) == []
+    assert house.spooled() == []
+    assert house.upload(file).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/legacy/", "/legacy", "/"])
