@@ -109,7 +109,7 @@ def _one(
     if not quiet:
         click.echo(_sentence(summary))
         for left in summary["left"]:
-            click.echo(f"  left: {left['project']}: {left['problem']}", err=True)
+            click.echo(f"  left: {left['filename'] or left['project']}: {left['problem']}", err=True)
         if summary["alarm"]:
             click.echo(f"  alarm: {summary['alarm']}", err=True)
     return summary

@@ -350,12 +350,19 @@ class Sync:
             "unchanged": state["run_unchanged"],
             "bytes": state["run_bytes"],
             "total": {name: state[name] for name in ("requests", "unchanged", "bytes", "failures")},
-            "left": [
-                {"project": name, "attempts": attempts, "problem": problem}
-                for name, attempts, problem in self._store.failed(source.id)
-            ],
+            "left": self._left(source, state),
             "paused_until": state["paused_until"] if (state["paused_until"] or 0) > at else None,
         }
+
+    def _left(self, source: SourceConfig, state: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What could not be had and is left for the next sync, some of each; a page has no filename."""
+        pages = [(name, None, *rest) for name, *rest in self._store.failed(source.id)]
+        ended = state["outcome"] == "partial" and not _runs(state)
+        files = self._store.failed_files(source.id) if ended else []
+        return [
+            {"project": name, "filename": filename, "attempts": attempts, "problem": problem}
+            for name, filename, attempts, problem in (*pages, *files)
+        ]
 
 
 class _Phases:

@@ -185,6 +185,15 @@ class SyncStore:
         with self._database.reading() as session:
             return [(name, serial or 0) for name, serial in session.execute(query)]
 
+    def failed_files(self, source_id: int, limit: int = 20) -> list[tuple[str, str, int, str | None]]:
+        """Files that could not be stored: project, filename, how often it was tried, what was wrong.
+
+        It goes through what is due: for after a sync, when nothing else is.
+        """
+        with self._database.reading() as session:
+            rows = session.execute(_FAILED_FILES, {"source_id": source_id, "limit": limit})
+            return [(row.name, row.filename, row.attempts, row.problem) for row in rows]
+
     def files(self, source_id: int, after: int, limit: int, by: Microseconds = FOREVER) -> list[DueFile]:
         """Files that are to be stored, by id, behind ``after``; ``by``: as of ``due``."""
         values = {"source_id": source_id, "after": after, "limit": limit, "by": by}
@@ -336,6 +345,11 @@ _DUE_ROWS = text(
 _FAILED = text(
     "SELECT name, attempts, problem FROM sync_due WHERE source_id = :source_id AND problem IS NOT NULL "
     "ORDER BY name LIMIT :limit"
+)
+_FAILED_FILES = text(
+    "SELECT p.name, f.filename, s.attempts, s.problem "
+    "FROM sync_file s JOIN file f ON f.id = s.file_id JOIN project p ON p.id = f.project_id "
+    "WHERE s.source_id = :source_id AND s.problem IS NOT NULL ORDER BY s.file_id LIMIT :limit"
 )
 _DUE_FILES = text(
     "SELECT f.id, f.filename, f.url, f.sha256, f.size, f.due_at, s.attempts, p.name "

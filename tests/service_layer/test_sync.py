@@ -395,6 +395,8 @@ def test_many_files_that_fail_for_ever_hold_up_no_other(here: Deployment, upstre
 
     assert here.file(good.filename)["stored_at"]
     assert summary["outcome"] == "partial"
+    assert {left["filename"] for left in summary["left"]} < {file.filename for file in bad}
+    assert [(left["project"], "500" in left["problem"]) for left in summary["left"]] == [("bad", True)] * 20
 
 
 @on_both
