@@ -126,6 +126,9 @@ class Checking:
         if look.stored_at is None and not self._may_ask(look):
             self._put_off(file_id, now() + _pause(_LONG_PAUSES, len(_LONG_PAUSES)))
             return
+        if look.stored_at is None and self._configuration.source(look.source_id).paused:
+            self._wait_for_resume(file_id, attempts)
+            return
         try:
             look = self._files.stored(look)
         except (UpstreamInvalid, DigestMismatch) as error:
@@ -149,6 +152,16 @@ class Checking:
             tx.connection.execute(
                 update(File).where(File.id == file_id, File.due_at.is_not(None)).values(due_at=due_at)
             )
+
+    def _wait_for_resume(self, file_id: int, attempts: int) -> None:
+        """Put a try off that was none: a person paused the upstream, and makes what waits due at the end.
+
+        Where that came between, the try is not the file's last one any more, and the file stays due.
+        """
+        due_at = now() + _pause(_LONG_PAUSES, len(_LONG_PAUSES))
+        this_try = (File.id == file_id) & (File.attempts == attempts) & File.due_at.is_not(None)
+        with self._database.transaction() as tx:
+            tx.connection.execute(update(File).where(this_try).values(due_at=due_at, attempts=attempts - 1))
 
     def _may_ask(self, look: FileLook) -> bool:
         """Whether the file's name may go outside; it is due again when that is said."""

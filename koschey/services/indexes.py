@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, or_, select, update
 
 from koschey.errors import Conflict, RequestInvalid
 from koschey.services.configuration import MAIN
@@ -124,11 +124,13 @@ class Indexes:
                 raise Conflict(f"upstream {name} is not paused")
             row.paused_at = row.paused_reason = None
             projects = select(Project.id).where(Project.source_id == row.id)
-            failed = update(File).where(
-                File.attempts > 0, File.due_at.is_not(None), File.project_id.in_(projects)
+            waiting = update(File).where(
+                or_(File.attempts > 0, File.stored_at.is_(None)),
+                File.due_at.is_not(None),
+                File.project_id.in_(projects),
             )
             tx.session.execute(
-                failed.values(due_at=now(), attempts=0).execution_options(synchronize_session=False)
+                waiting.values(due_at=now(), attempts=0).execution_options(synchronize_session=False)
             )
             tx.touch_configuration()
             tx.record("upstream.resume", actor=actor, subject=name, before="paused")

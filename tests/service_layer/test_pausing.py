@@ -1,0 +1,150 @@
+"""An upstream that a person paused: no job asks it, and nothing counts as a failure of what waits for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from koschey.domain.filters import Mode
+from koschey.errors import Conflict
+from koschey.services import sync as sync_module
+from koschey.services.keeping import KeepSpec
+from koschey.services.sync_schedule import submit_due
+from koschey.stores.database import now
+from tests.fake_upstream import FakeUpstream, Seen
+from tests.service_layer.conftest import Deploy, Deployment, on_both
+from tests.service_layer.test_checking import recently
+
+
+def pause(here: Deployment) -> None:
+    here.koschey.indexes.pause_upstream("upstream", reason="it was broken into", actor="ann")
+
+
+def resume(here: Deployment) -> None:
+    here.koschey.indexes.resume_upstream("upstream", actor="ann")
+
+
+@pytest.fixture
+def here(deploy: Deploy) -> Deployment:
+    """A process in which no job is done that the test does not do."""
+    deployment = deploy()
+    deployment.koschey.queue.close()
+    return deployment
+
+
+@pytest.fixture
+def full(deploy: Deploy, upstream: FakeUpstream) -> Deployment:
+    """An upstream of three projects that is mirrored whole."""
+    here = deploy()
+    for name in ("one", "two", "three"):
+        upstream.project(name).release("1.0")
+    here.koschey.keeping.edit("upstream", KeepSpec(mode=Mode.FULL, sync_seconds=3600), actor="test")
+    return here
+
+
+def test_it_is_not_synced_by_anybody(full: Deployment, upstream: FakeUpstream) -> None:
+    """Not by a person, not by a job that was handed over before, not by the schedule."""
+    submitted: list[tuple[Any, ...]] = []
+
+    def schedule() -> None:
+        submit_due(full.koschey.database, lambda *given: submitted.append(given))
+
+    [source] = full.koschey.configuration.upstreams()
+    pause(full)
+
+    for attempt in (full.koschey.sync.start, full.koschey.sync.run):
+        with pytest.raises(Conflict, match="paused"):
+            attempt("upstream")
+    full.koschey.sync.scheduled(source.id)
+    schedule()
+    assert (submitted, upstream.requests) == ([], [])
+
+    resume(full)
+    schedule()
+    assert submitted == [("sync_upstream", source.id)], "or the schedule had nothing to do before either"
+
+
+def test_a_sync_that_runs_ends_and_the_next_one_goes_on(
+    full: Deployment, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync_module, "_PAUSE_LOOK_SECONDS", 0.0)
+    for number in range(40):
+        upstream.project(f"more-{number:02}").release("1.0")
+    full.koschey.keeping.edit("upstream", KeepSpec(mode=Mode.FULL, connections=1), actor="test")
+
+    class PausedAfterFive(list[Seen]):
+        def append(self, seen: Seen) -> None:
+            super().append(seen)
+            if len(self) == 5:
+                pause(full)
+
+    upstream.requests = PausedAfterFive()
+
+    summary = full.koschey.sync.run("upstream")
+
+    assert (summary["outcome"], summary["problem"]) == ("continues", "it was paused")
+    asked = len(upstream.requests)
+    assert asked < 43
+    resume(full)
+    assert full.koschey.sync.run("upstream")["outcome"] == "ok"
+    assert len(full.rows("SELECT id FROM file WHERE stored_at IS NOT NULL")) == 43
+
+
+@on_both
+def test_a_page_is_not_looked_at_behind_an_answer(here: Deployment, upstream: FakeUpstream) -> None:
+    upstream.project("sample").release("1.0")
+    here.look("sample")
+    pause(here)
+    here.execute("UPDATE project SET looked_at = 1")
+    [source] = here.koschey.configuration.upstreams()
+    asked, failing = len(upstream.requests), []
+    here.koschey.catalog._outages.failed = lambda *given: failing.append(given)  # type: ignore[method-assign]
+
+    here.koschey.tasks["refresh_page"](source.id, "sample")
+
+    assert (len(upstream.requests), failing) == (asked, []), "and a pause is no failure"
+
+
+@on_both
+def test_files_that_are_due_wait_without_counting_attempts(here: Deployment, upstream: FakeUpstream) -> None:
+    fresh = upstream.project("sample").release("1.0", upload_time=recently())
+    here.look("sample")
+    pause(here)
+    for _ in range(3):
+        here.execute("UPDATE file SET due_at = 1")
+        here.koschey.checking.check_file(here.file(fresh.filename)["id"])
+        row = here.file(fresh.filename)
+        assert (row["attempts"], row["stored_at"]) == (0, None)
+        assert row["due_at"] > now(), "tried by every sweep, a mirror's thousands would fill the queue"
+    assert here.koschey.backlog.failing().rows == ()
+
+    resume(here)
+
+    assert here.file(fresh.filename)["due_at"] <= now()
+    here.koschey.checking.check_file(here.file(fresh.filename)["id"])
+    row = here.file(fresh.filename)
+    assert row["stored_at"] is not None
+    assert row["checks"]
+
+
+def test_what_is_resumed_while_a_file_is_put_off_stays_due(here: Deployment, upstream: FakeUpstream) -> None:
+    fresh = upstream.project("sample").release("1.0", upload_time=recently())
+    here.look("sample")
+    here.execute("UPDATE file SET due_at = 1")
+    pause(here)
+    checking = here.koschey.checking
+    begin = checking._begin
+
+    def begin_and_resume(file_id: int, attempt: int | None) -> int:
+        begun = begin(file_id, attempt)
+        config = here.koschey.configuration
+        paused = config.source(config.upstreams()[0].id)
+        resume(here)
+        config.source = lambda _: paused  # type: ignore[method-assign, assignment]
+        return begun
+
+    checking._begin = begin_and_resume  # type: ignore[method-assign]
+    checking.check_file(here.file(fresh.filename)["id"])
+
+    assert here.file(fresh.filename)["due_at"] <= now()
