@@ -9,6 +9,7 @@ from math import isfinite
 from flask import Response, request
 
 from koschey.errors import Busy, Conflict, KoscheyError, NotFound, RequestInvalid, UpstreamError
+from koschey.web.access import current_actor
 from koschey.web.people import say, see
 
 #: What a person can put right, or has to know; whatever else is raised is no answer to a form.
@@ -62,3 +63,8 @@ def one_of[T](kind: Callable[[str], T], name: str, what: str) -> T:
         return kind(request.form.get(name, "").strip())
     except ValueError:
         raise RequestInvalid(f"{what}: choose one") from None
+
+
+def who() -> str:
+    """Who sends the form, for the audit."""
+    return current_actor().audit_name

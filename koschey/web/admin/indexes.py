@@ -1,4 +1,4 @@
-"""``/admin/indexes``: sources in order, policies with the effect of a change, baselines, history."""
+"""``/admin/indexes``: sources in order, baselines, history; and the hosted sources."""
 
 from __future__ import annotations
 
@@ -8,25 +8,22 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, Response, request
 
 from koschey.domain.permissions import Permission
-from koschey.domain.policy import Clock, Effect, PolicyRule, specificity
+from koschey.domain.policy import specificity
 from koschey.errors import KoscheyError, RequestInvalid
 from koschey.services.configuration import IndexConfig
-from koschey.web.access import current_actor, requires
-from koschey.web.admin.forms import asked, given, number, submit
+from koschey.web.access import requires
+from koschey.web.admin.forms import given, number, submit, who
 from koschey.web.admin.history import happenings
 from koschey.web.current import koschey
 from koschey.web.people import html_page
 
 if TYPE_CHECKING:
     from koschey.services.audit import AuditEvent
-    from koschey.services.policies import PolicyChange
 
 bp = Blueprint("admin_indexes", __name__)
 
 HOME = "admin/indexes"
 _EVENTS = 10
-#: Seconds that the preview of a policy may count.
-_PREVIEW = 5.0
 
 
 @bp.get("/admin/indexes")
@@ -46,7 +43,7 @@ def add() -> Response:
         days, sources = number("hold_days", "days of hold"), _sources_in_order()
         if not sources:
             raise RequestInvalid("an index needs a source: give one a place")
-        koschey().indexes.add_index(name, sources, hold_days=days, actor=_who())
+        koschey().indexes.add_index(name, sources, hold_days=days, actor=who())
         return f"Index {name} is added, at /{name}/simple/."
 
     return submit(act, _listed, f"{HOME}/{name}")
@@ -67,7 +64,7 @@ def add_hosted() -> Response:
     name = given("hosted") or ""
 
     def act() -> str:
-        koschey().hosted.add(name, indexes=request.form.getlist("index"), actor=_who())
+        koschey().hosted.add(name, indexes=request.form.getlist("index"), actor=who())
         return f"Hosted source {name} is added."
 
     return submit(act, _listed, HOME)
@@ -79,7 +76,7 @@ def remove_hosted(source: str) -> Response:
     """Delete a hosted source that was never used."""
 
     def act() -> str:
-        koschey().hosted.remove(source, actor=_who())
+        koschey().hosted.remove(source, actor=who())
         return f"Hosted source {source} is removed."
 
     return submit(act, _listed, HOME)
@@ -103,7 +100,7 @@ def edit(index: str) -> Response:
         sources = _sources_in_order()
         if sources == [source.name for source in koschey().configuration.index(index).sources]:
             raise RequestInvalid("nothing is changed")
-        koschey().indexes.edit_index(index, sources=sources, hold_days=None, actor=_who())
+        koschey().indexes.edit_index(index, sources=sources, hold_days=None, actor=who())
         return f"Index {index} has its sources in another order."
 
     return submit(act, lambda problem, status: _shown(index, problem, status), f"{HOME}/{index}")
@@ -115,7 +112,7 @@ def remove(index: str) -> Response:
     """Delete it; its sources and their files stay."""
 
     def act() -> str:
-        koschey().indexes.remove_index(index, actor=_who())
+        koschey().indexes.remove_index(index, actor=who())
         return f"Index {index} is removed; its sources and their files stay."
 
     return submit(act, lambda problem, status: _shown(index, problem, status), HOME)
@@ -130,116 +127,13 @@ def baseline(index: str) -> Response:
         reason, decision = given("reason") or "", given("decision")
         if decision is not None:
             _baseline_of(index, decision)
-            outcome = koschey().review.revert(decision_id=int(decision), reason=reason, actor=_who())
+            outcome = koschey().review.revert(decision_id=int(decision), reason=reason, actor=who())
         else:
             source = given("source") or ""
-            outcome = koschey().review.baseline(source=source, index=index, reason=reason, actor=_who())
+            outcome = koschey().review.baseline(source=source, index=index, reason=reason, actor=who())
         return "; ".join(outcome.notes) or "It is so now."
 
     return submit(act, lambda problem, status: _shown(index, problem, status), f"{HOME}/{index}")
-
-
-@bp.get("/admin/indexes/<index>/policy")
-@requires(Permission.ADMIN, browser=True)
-def policy(index: str) -> Response:
-    """The form of a rule: an existing one by ``pattern``, or another one."""
-    return _policy(index)
-
-
-@bp.post("/admin/indexes/<index>/policy")
-@requires(Permission.ADMIN, browser=True)
-def set_policy(index: str) -> Response:
-    """Show what the rule would do, and save it when the form says so."""
-    if request.form.get("do") != "save":
-        return _preview(index)
-
-    def act() -> str:
-        change = _change(index)
-        if change.removed:
-            koschey().policies.remove(index, change.pattern, actor=_who(), reason=given("reason"))
-            return f"The rule for {change.pattern} is gone."
-        changed = koschey().policies.set(
-            index,
-            change.pattern,
-            change.hold_days,
-            change.clock,
-            change.checks,
-            actor=_who(),
-            reason=given("reason"),
-        )
-        return f"The rule for {change.pattern} is saved." if changed else "It is so already."
-
-    return submit(act, lambda problem, status: _policy(index, problem, status), f"{HOME}/{index}")
-
-
-def _preview(index: str) -> Response:
-    try:
-        impact = koschey().policies.preview(_change(index), seconds=_PREVIEW)
-    except KoscheyError as error:
-        return _policy(index, error, HTTPStatus.UNPROCESSABLE_ENTITY)
-    return _policy(index, impact=impact)
-
-
-def _change(index: str) -> PolicyChange:
-    """What the form says otherwise than the rule does. Raises: RequestInvalid."""
-    from koschey.services.policies import PolicyChange, checked_pattern
-
-    pattern = checked_pattern(given("pattern") or "")
-    if request.form.get("removed") == "1":
-        return PolicyChange(index=index, pattern=pattern, removed=True)
-    config = koschey().configuration.index(index)
-    known = next((rule for rule in config.rules if rule.pattern == pattern), PolicyRule(pattern=pattern))
-    clock = given("clock")
-    checks: dict[str, Effect | None] = {}
-    for check in {*config.checks, *known.checks}:
-        if (effect := given(f"check-{check}")) is None:
-            continue
-        said = None if effect == "inherit" else _effect(effect)
-        if said != known.checks.get(check):
-            checks[check] = said
-    if clock is not None and clock not in set(Clock):
-        raise RequestInvalid("clock: upload-time or first-seen")
-    return PolicyChange(
-        index=index,
-        pattern=pattern,
-        hold_days=number("hold_days", "days of hold"),
-        clock=None if clock is None else Clock(clock),
-        checks=checks,
-    )
-
-
-def _effect(word: str) -> Effect:
-    if word not in set(Effect):
-        raise RequestInvalid("a check is required, reported, off, or as a less specific rule has it")
-    return Effect(word)
-
-
-def _policy(
-    index: str,
-    problem: KoscheyError | None = None,
-    status: int = HTTPStatus.OK,
-    *,
-    impact: object = None,
-) -> Response:
-    from koschey.services.policies import OWN
-
-    config = koschey().configuration.index(index)
-    pattern = given("pattern") or asked("pattern") or ""
-    known = next((rule for rule in config.rules if rule.pattern == pattern), None)
-    return html_page(
-        "admin/policy.html",
-        status=int(status),
-        index=index,
-        pattern=pattern,
-        known=known,
-        removed=request.values.get("removed") == "1",
-        checks=sorted({*config.checks, *(known.checks if known else ())}),
-        defaults=config.checks,
-        form=request.form,
-        problem=problem,
-        impact=impact,
-        own=OWN,
-    )
 
 
 def _listed(problem: KoscheyError | None = None, status: int = HTTPStatus.OK) -> Response:
@@ -319,7 +213,3 @@ def _history(name: str) -> list[AuditEvent]:
     own = audit.page(EventFilter(action="index.*", subject=name), limit=_EVENTS).page.rows
     rules = audit.page(EventFilter(action="policy.*", index=name), limit=_EVENTS).page.rows
     return sorted((*own, *rules), key=lambda event: -event.id)[:_EVENTS]
-
-
-def _who() -> str:
-    return current_actor().audit_name

@@ -14,8 +14,8 @@ from koschey.domain.permissions import Permission
 from koschey.domain.policy import DAY
 from koschey.errors import Conflict, KoscheyError, NotFound, RequestInvalid
 from koschey.stores.database import now
-from koschey.web.access import configuration_number, current_actor, requires
-from koschey.web.admin.forms import TOLD, asked, given, number, submit
+from koschey.web.access import configuration_number, requires
+from koschey.web.admin.forms import TOLD, asked, given, number, submit, who
 from koschey.web.admin.history import happenings
 from koschey.web.current import koschey
 from koschey.web.developers.addresses import normalized
@@ -100,7 +100,7 @@ def trust(name: str) -> Response:
 
     def act(project: NormalizedName, reason: str) -> str:
         index, until = given("index"), _expiry()
-        outcome = koschey().review.trust(project, index=index, reason=reason, actor=_who(), expires_at=until)
+        outcome = koschey().review.trust(project, index=index, reason=reason, actor=who(), expires_at=until)
         return "; ".join([f"{project} is trusted.", *outcome.notes])
 
     return _change(name, act)
@@ -112,7 +112,7 @@ def untrust(name: str) -> Response:
     """Take every trust in it back."""
 
     def act(project: NormalizedName, reason: str) -> str:
-        koschey().review.untrust(project, reason=reason, actor=_who())
+        koschey().review.untrust(project, reason=reason, actor=who())
         return f"{project} is trusted no more."
 
     return _change(name, act)
@@ -139,7 +139,7 @@ def _preview(name: str, verb: str) -> Response:
     where = {"index": given("index")} if verb in ("claim", "unclaim") else {}
     say_of: Any = getattr(koschey().names, verb)
     try:
-        outcome = say_of(project, **where, reason=reason, actor=_who(), preview=True)
+        outcome = say_of(project, **where, reason=reason, actor=who(), preview=True)
     except TOLD as error:
         wrong = HTTPStatus.CONFLICT if isinstance(error, Conflict) else HTTPStatus.UNPROCESSABLE_ENTITY
         return _project(project, error, wrong)
@@ -147,22 +147,22 @@ def _preview(name: str, verb: str) -> Response:
 
 
 def _claim(name: NormalizedName, reason: str) -> str:
-    outcome = koschey().names.claim(name, index=given("index"), reason=reason, actor=_who())
+    outcome = koschey().names.claim(name, index=given("index"), reason=reason, actor=who())
     return "; ".join([f"{name} is the company's own now.", *outcome.notes])
 
 
 def _unclaim(name: NormalizedName, reason: str) -> str:
-    koschey().names.unclaim(name, index=given("index"), reason=reason, actor=_who())
+    koschey().names.unclaim(name, index=given("index"), reason=reason, actor=who())
     return f"The claim of {name} is taken back."
 
 
 def _merge(name: NormalizedName, reason: str) -> str:
-    outcome = koschey().names.merge(name, reason=reason, actor=_who())
+    outcome = koschey().names.merge(name, reason=reason, actor=who())
     return "; ".join([f"{name} shows the upstream's files as well.", *outcome.notes])
 
 
 def _unmerge(name: NormalizedName, reason: str) -> str:
-    koschey().names.unmerge(name, reason=reason, actor=_who())
+    koschey().names.unmerge(name, reason=reason, actor=who())
     return f"{name} shows the company's own files only."
 
 
@@ -181,13 +181,13 @@ def _about_names(verb: str) -> Response:
     do: Any = getattr(koschey().names, verb)
     if request.form.get("do") != "save":
         try:
-            outcome = do(pattern, index=index, reason=reason, actor=_who(), preview=True)
+            outcome = do(pattern, index=index, reason=reason, actor=who(), preview=True)
         except KoscheyError as error:
             return _names(error, HTTPStatus.UNPROCESSABLE_ENTITY)
         return _names(outcome=outcome, verb=verb)
 
     def act() -> str:
-        outcome = do(pattern, index=index, reason=reason, actor=_who())
+        outcome = do(pattern, index=index, reason=reason, actor=who())
         words = "reserved" if verb == "reserve" else "reserved no more"
         return "; ".join([f"{outcome.pattern} is {words}.", *outcome.notes])
 
@@ -260,7 +260,3 @@ def _project(
 
 def _indexes() -> list[str]:
     return [index.name for index in koschey().configuration.indexes(number=configuration_number())]
-
-
-def _who() -> str:
-    return current_actor().audit_name

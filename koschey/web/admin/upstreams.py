@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ from koschey.errors import KoscheyError, RequestInvalid
 from koschey.services.configuration import MAIN
 from koschey.services.upstream_spec import UpstreamSpec
 from koschey.stores.database import now
-from koschey.web.access import current_actor, requires
-from koschey.web.admin.forms import asked, given, number, one_of, submit
+from koschey.web.access import requires
+from koschey.web.admin.forms import asked, given, number, one_of, submit, who
 from koschey.web.admin.history import happenings
 from koschey.web.current import koschey
 from koschey.web.people import html_page
@@ -54,7 +55,7 @@ def add() -> Response:
     def act() -> str:
         spec = _spec({})
         indexes = request.form.getlist("index")
-        koschey().indexes.add_upstream(name, spec, indexes=indexes, actor=current_actor().audit_name)
+        koschey().indexes.add_upstream(name, spec, indexes=indexes, actor=who())
         return f"Upstream {name} is added; test it before you count on it."
 
     return submit(act, _new, f"{HOME}/{name}")
@@ -78,7 +79,7 @@ def edit(upstream: str) -> Response:
         spec = _spec(before)
         if spec == UpstreamSpec():
             raise RequestInvalid("nothing is changed")
-        koschey().indexes.edit_upstream(upstream, spec, actor=current_actor().audit_name)
+        koschey().indexes.edit_upstream(upstream, spec, actor=who())
         return f"Upstream {upstream} is changed."
 
     return submit(act, lambda problem, status: _shown(upstream, problem, status), f"{HOME}/{upstream}")
@@ -131,49 +132,44 @@ def sync(upstream: str) -> Response:
 @requires(Permission.ADMIN, browser=True)
 def pause(upstream: str) -> Response:
     """Ask nothing of it until it is resumed."""
-
-    def act() -> str:
-        reason = given("reason") or ""
-        koschey().indexes.pause_upstream(upstream, reason=reason, actor=current_actor().audit_name)
-        return f"Upstream {upstream} is paused: what is stored is served, nothing is asked of it."
-
-    return submit(act, lambda problem, status: _shown(upstream, problem, status), f"{HOME}/{upstream}")
+    return _done(
+        upstream,
+        lambda: koschey().indexes.pause_upstream(upstream, reason=given("reason") or "", actor=who()),
+        f"Upstream {upstream} is paused: what is stored is served, nothing is asked of it.",
+    )
 
 
 @bp.post("/admin/upstreams/<upstream>/resume")
 @requires(Permission.ADMIN, browser=True)
 def resume(upstream: str) -> Response:
     """Ask it again."""
-
-    def act() -> str:
-        koschey().indexes.resume_upstream(upstream, actor=current_actor().audit_name)
-        return f"Upstream {upstream} is asked again."
-
-    return submit(act, lambda problem, status: _shown(upstream, problem, status), f"{HOME}/{upstream}")
+    return _done(
+        upstream,
+        lambda: koschey().indexes.resume_upstream(upstream, actor=who()),
+        f"Upstream {upstream} is asked again.",
+    )
 
 
 @bp.post("/admin/upstreams/<upstream>/keep")
 @requires(Permission.ADMIN, browser=True)
 def keep(upstream: str) -> Response:
     """Say what is kept of it, and how gently."""
-
-    def act() -> str:
-        koschey().keeping.edit(upstream, _keep_spec(), actor=current_actor().audit_name)
-        return f"What is kept of {upstream} is changed; the next sync goes by it."
-
-    return submit(act, lambda problem, status: _shown(upstream, problem, status), f"{HOME}/{upstream}")
+    return _done(
+        upstream,
+        lambda: koschey().keeping.edit(upstream, _keep_spec(), actor=who()),
+        f"What is kept of {upstream} is changed; the next sync goes by it.",
+    )
 
 
 @bp.post("/admin/upstreams/<upstream>/reset")
 @requires(Permission.ADMIN, browser=True)
 def reset(upstream: str) -> Response:
     """Forget its serials and ETags; files stay."""
-
-    def act() -> str:
-        koschey().sync.reset(upstream, actor=current_actor().audit_name)
-        return f"Upstream {upstream} is reset: its pages are looked at again when they are next asked for."
-
-    return submit(act, lambda problem, status: _shown(upstream, problem, status), f"{HOME}/{upstream}")
+    return _done(
+        upstream,
+        lambda: koschey().sync.reset(upstream, actor=who()),
+        f"Upstream {upstream} is reset: its pages are looked at again when they are next asked for.",
+    )
 
 
 @bp.post("/admin/upstreams/<upstream>/remove")
@@ -183,10 +179,20 @@ def remove(upstream: str) -> Response:
     forget = request.form.get("forget") == "1"
 
     def act() -> str:
-        koschey().indexes.remove_upstream(upstream, actor=current_actor().audit_name, forget=forget)
+        koschey().indexes.remove_upstream(upstream, actor=who(), forget=forget)
         return f"Upstream {upstream} is removed."
 
     return submit(act, lambda problem, status: _shown(upstream, problem, status), HOME)
+
+
+def _done(upstream: str, act: Callable[[], object], words: str) -> Response:
+    """Do something with an upstream, and see its page with these words, or with what was wrong."""
+
+    def told() -> str:
+        act()
+        return words
+
+    return submit(told, lambda problem, status: _shown(upstream, problem, status), f"{HOME}/{upstream}")
 
 
 def _spec(known: dict[str, Any]) -> UpstreamSpec:
