@@ -17,12 +17,9 @@ def sweep(database: Database) -> None:
     at = now()
     with database.transaction() as tx:
         tx.connection.execute(_COMPARISONS, {"before": at - COMPARISONS_KEPT_DAYS * DAY})
-        ended = {"before": at - RESULTS_KEPT_DAYS * DAY}
-        tx.connection.execute(_RESULTS, ended)
-        tx.connection.execute(_BULKS, ended)
+        tx.connection.execute(_BULKS, {"before": at - RESULTS_KEPT_DAYS * DAY})
 
 
 _COMPARISONS = text("DELETE FROM comparison WHERE made_at < :before")
-_ENDED = "finished_at IS NOT NULL AND finished_at < :before"
-_RESULTS = text(f"DELETE FROM bulk_result WHERE bulk_id IN (SELECT id FROM bulk WHERE {_ENDED})")  # noqa: S608 - our own words
-_BULKS = text(f"DELETE FROM bulk WHERE {_ENDED}")  # noqa: S608 - our own words
+# Their results go with them.
+_BULKS = text("DELETE FROM bulk WHERE finished_at IS NOT NULL AND finished_at < :before")
