@@ -9,11 +9,12 @@ from flask import Blueprint, Response, request
 
 from koschey.domain.permissions import Permission
 from koschey.domain.policy import specificity
-from koschey.errors import KoscheyError, RequestInvalid
+from koschey.errors import Forbidden, KoscheyError, RequestInvalid
 from koschey.services.configuration import IndexConfig
 from koschey.web.access import requires
 from koschey.web.admin.forms import given, number, submit, who
 from koschey.web.admin.history import happenings
+from koschey.web.admin.scope import everywhere
 from koschey.web.current import koschey
 from koschey.web.people import html_page
 
@@ -24,6 +25,8 @@ bp = Blueprint("admin_indexes", __name__)
 
 HOME = "admin/indexes"
 _EVENTS = 10
+#: Or whoever looks after one index could have it show the packages of every other.
+_ANOTHER_SOURCE = "another source is put into an index by those who administer all indexes"
 
 
 @bp.get("/admin/indexes")
@@ -98,8 +101,11 @@ def edit(index: str) -> Response:
 
     def act() -> str:
         sources = _sources_in_order()
-        if sources == [source.name for source in koschey().configuration.index(index).sources]:
+        known = [source.name for source in koschey().configuration.index(index).sources]
+        if sources == known:
             raise RequestInvalid("nothing is changed")
+        if not (everywhere(Permission.ADMIN) or set(sources) <= set(known)):
+            raise Forbidden(Permission.ADMIN, _ANOTHER_SOURCE)
         koschey().indexes.edit_index(index, sources=sources, hold_days=None, actor=who())
         return f"Index {index} has its sources in another order."
 
@@ -152,12 +158,13 @@ def _listed(problem: KoscheyError | None = None, status: int = HTTPStatus.OK) ->
 
 def _shown(name: str, problem: KoscheyError | None = None, status: int = HTTPStatus.OK) -> Response:
     config = koschey().configuration.index(name)
+    own = [source.name for source in config.sources]
     return html_page(
         "admin/index.html",
         status=int(status),
         index=config,
         rules=sorted(config.rules, key=specificity),
-        sources=_all_sources(),
+        sources=_all_sources() if everywhere(Permission.ADMIN) else own,
         baselines=_baselines(config),
         problem=problem,
         events=happenings(_history(name)),

@@ -1,0 +1,68 @@
+"""Who looks after one index only: what they may do there, and what that must not open to them elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+from flask.testing import FlaskClient
+
+from koschey.domain.permissions import Role
+from tests.access.conftest import PASSWORD, House
+
+
+@pytest.fixture
+def ivan(house: House) -> FlaskClient:
+    """A browser of the administrator of the index ``team``, which has one of two hosted sources."""
+    house.koschey.hosted.add("secret", indexes=[], actor="test")
+    house.koschey.hosted.add("patches", indexes=[], actor="test")
+    house.koschey.indexes.add_index("team", ["hosted", "patches"], hold_days=7, actor="test")
+    house.user("ivan", password=PASSWORD)
+    house.grant(Role.ADMIN, "user:ivan", index="team")
+    browser = house.client()
+    assert house.log_in(browser, "ivan").status_code == 303
+    return browser
+
+
+def sources(house: House) -> list[str]:
+    return [source.name for source in house.koschey.configuration.index("team").sources]
+
+
+def test_they_put_no_other_source_into_their_index(house: House, ivan: FlaskClient) -> None:
+    """They would read what is hosted there, and show it to whom they like."""
+    page = ivan.get("/admin/indexes/team")
+    assert page.status_code == 200
+    assert "secret" not in page.text
+
+    forged = {"place-hosted": "1", "place-patches": "2", "place-secret": "3"}
+    answer = house.form(ivan, "/admin/indexes/team", **forged)
+
+    assert (answer.status_code, sources(house)) == (403, ["hosted", "patches"])
+    assert "those who administer all indexes" in answer.text
+
+
+def test_they_put_their_own_into_another_order(house: House, ivan: FlaskClient) -> None:
+    answer = house.form(ivan, "/admin/indexes/team", **{"place-hosted": "2", "place-patches": "1"})
+
+    assert (answer.status_code, sources(house)) == (303, ["patches", "hosted"])
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/admin/indexes", {"name": "mine", "place-secret": "1"}),
+        ("/admin/hosted", {"hosted": "mine", "index": "team"}),
+        ("/admin/upstreams/+new", {"name": "mine", "url": "https://upstream.example/", "index": "team"}),
+        ("/admin/indexes/main/policy", {"do": "save", "pattern": "*", "hold_days": "0", "reason": "x"}),
+        ("/admin/indexes/main/remove", {}),
+        ("/admin/access/grants", {"role": "admin", "subject": "user:ivan"}),
+        ("/admin/access/grants", {"role": "reader", "subject": "everyone", "index": "team"}),
+        ("/admin/names/reserve", {"do": "save", "pattern": "a*", "index": "team", "reason": "x"}),
+    ],
+)
+def test_what_is_everybodys_is_not_theirs(
+    house: House, ivan: FlaskClient, path: str, fields: dict[str, str]
+) -> None:
+    before = house.events()
+
+    answer = house.form(ivan, "/admin/indexes/team", to=path, **fields)
+
+    assert (answer.status_code, house.events()) == (403, before)
