@@ -13,6 +13,9 @@ from koschey.errors import RequestInvalid
 from koschey.stores.database import now
 from koschey.stores.models import Source, SourceKind
 
+#: Characters of a path that an error repeats.
+_LONGEST_PATH = 200
+
 
 @dataclass(frozen=True)
 class UpstreamSpec:
@@ -51,8 +54,8 @@ def apply(row: Source, spec: UpstreamSpec) -> bool:
         value = getattr(spec, name)
         if value is not None:
             setattr(row, name, value or None)
-    if row.ca_file and not Path(row.ca_file).is_file():
-        raise RequestInvalid(f"CA file {row.ca_file} is not there or is no file")
+    if row.ca_file and not _is_file(row.ca_file):
+        raise RequestInvalid(f"CA file {row.ca_file[:_LONGEST_PATH]} is not there or is no file")
     if spec.proxy:
         _check_proxy(spec.proxy)
     if row.token and (row.username or row.password):
@@ -62,6 +65,13 @@ def apply(row: Source, spec: UpstreamSpec) -> bool:
     if spec.refresh_seconds is not None:
         row.refresh_seconds = _finite("refresh seconds", spec.refresh_seconds)
     return moved
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):  # longer than a path can be; not to be looked at by us
+        return False
 
 
 def _check_proxy(url: str) -> None:

@@ -74,6 +74,10 @@ def test_each_change_leaves_exactly_one_event_and_no_event_a_secret(here: Deploy
             lambda i: i.edit_upstream("upstream", UpstreamSpec(proxy="http://[x"), actor="test"),
             RequestInvalid,
         ),
+        (
+            lambda i: i.edit_upstream("upstream", UpstreamSpec(ca_file="x" * 10_000), actor="test"),
+            RequestInvalid,
+        ),
         (lambda i: i.edit_upstream("upstream", UpstreamSpec(proxy="x:3128"), actor="test"), RequestInvalid),
         (
             lambda i: i.edit_upstream("upstream", UpstreamSpec(refresh_seconds=float("nan")), actor="test"),
