@@ -19,8 +19,8 @@ from koschey.services.sync_choosing import Choosing
 from koschey.services.sync_dependencies import Dependencies
 from koschey.services.sync_files import StoredBySync
 from koschey.services.sync_pages import Pages, Share, Stopped
-from koschey.services.sync_schedule import DEAD
 from koschey.services.sync_store import FOREVER, NEW_RUN, SyncStore
+from koschey.services.sync_summary import running, runs, summary
 from koschey.stores.database import Database, now
 from koschey.stores.locks import Locks
 from koschey.upstream.manners import LONGEST_PAUSE
@@ -99,8 +99,8 @@ class Sync:
         """Have a worker sync an upstream soon. Raises: NotFound; Conflict: one runs, or it is paused."""
         source = _not_paused(self.source(upstream))
         state = self._store.state(source.id)
-        if _runs(state):
-            raise Conflict(_running(source, state))
+        if runs(state):
+            raise Conflict(running(source, state))
         self._submit("sync_upstream", source.id)
 
     def stop(self, why: str) -> None:
@@ -144,7 +144,7 @@ class Sync:
             with self._locks.hold(f"sync:{source.id}", 0.0):
                 return self._run(source, options or Options())
         except Busy:
-            raise Conflict(_running(source, self._store.state(source.id))) from None
+            raise Conflict(running(source, self._store.state(source.id))) from None
 
     def reset(self, upstream: str, *, actor: str) -> None:
         """Forget serials, ETags and what is due, of an upstream that began to count anew."""
@@ -156,7 +156,7 @@ class Sync:
     def status(self, upstream: str | None = None) -> list[dict[str, Any]]:
         """How every upstream stands, or one, as plain values; times in microseconds since 1970."""
         sources = [self.source(upstream)] if upstream else self._configuration.upstreams()
-        return [self._summary(source) for source in sources]
+        return [summary(self._store, source) for source in sources]
 
     def _run(self, source: SourceConfig, options: Options) -> dict[str, Any]:
         ends = None if options.seconds is None else time.monotonic() + options.seconds
@@ -199,7 +199,7 @@ class Sync:
                 ended["in_step_at"] = begun
             self._store.put(source.id, phase=None, ended_at=now(), **ended)
             log.info("sync.ended", upstream=source.name, **ended)
-        return self._summary(source) | {"phases": phases.seconds}
+        return summary(self._store, source) | {"phases": phases.seconds}
 
     def _paused(self, source: SourceConfig) -> Callable[[], str | None]:
         """Says whether it was paused meanwhile, by a look at the configuration every few seconds."""
@@ -314,56 +314,6 @@ class Sync:
 
         options.many(work, source.connections, due)
 
-    def _summary(self, source: SourceConfig) -> dict[str, Any]:
-        state = self._store.state(source.id)
-        lowest = self._store.lowest_due(source.id)
-        root = state["root_serial"]
-        at = now()
-        lag = 0 if lowest is None or root is None else max(0, root - lowest + 1)
-        return {
-            "upstream": source.name,
-            "mode": str(source.mode),
-            "running": _runs(state),
-            "phase": state["phase"] if _runs(state) else None,
-            "outcome": state["outcome"],
-            "problem": state["problem"],
-            "alarm": state["alarm"],
-            "begun_at": state["begun_at"],
-            "ended_at": state["ended_at"],
-            "seconds": _seconds(state, at),
-            "in_step_at": state["in_step_at"],
-            "lag_seconds": None if state["in_step_at"] is None else round((at - state["in_step_at"]) / 1e6),
-            "lag_serials": lag,
-            "serial": root,
-            "projects": {
-                "due": state["projects_due"],
-                "done": state["projects_done"],
-                "changed": state["projects_changed"],
-                "failed": state["projects_failed"],
-            },
-            "files": {
-                "due": state["files_due"],
-                "done": state["files_done"],
-                "failed": state["files_failed"],
-            },
-            "requests": state["run_requests"],
-            "unchanged": state["run_unchanged"],
-            "bytes": state["run_bytes"],
-            "total": {name: state[name] for name in ("requests", "unchanged", "bytes", "failures")},
-            "left": self._left(source, state),
-            "paused_until": state["paused_until"] if (state["paused_until"] or 0) > at else None,
-        }
-
-    def _left(self, source: SourceConfig, state: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """What could not be had and is left for the next sync, some of each; a page has no filename."""
-        pages = [(name, None, *rest) for name, *rest in self._store.failed(source.id)]
-        ended = state["outcome"] == "partial" and not _runs(state)
-        files = self._store.failed_files(source.id) if ended else []
-        return [
-            {"project": name, "filename": filename, "attempts": attempts, "problem": problem}
-            for name, filename, attempts, problem in (*pages, *files)
-        ]
-
 
 class _Phases:
     """How long each phase took, in seconds."""
@@ -391,23 +341,3 @@ def _not_paused(source: SourceConfig) -> SourceConfig:
 def _asked_by(options: Options) -> Microseconds:
     """What was to be left alone until after that is left alone."""
     return now() if options.patient else FOREVER
-
-
-def _runs(state: Mapping[str, Any]) -> bool:
-    """Whether a sync runs now, by its signs of life."""
-    return state["phase"] is not None and now() - (state["seen_at"] or 0) < DEAD
-
-
-def _running(source: SourceConfig, state: Mapping[str, Any]) -> str:
-    done, due = state["projects_done"], state["projects_due"]
-    return (
-        f"a sync of {source.name} runs already ({state['phase'] or 'begins'}: "
-        f"{done} of {due} projects, {state['files_done']} of {state['files_due']} files)"
-    )
-
-
-def _seconds(state: Mapping[str, Any], at: int) -> float | None:
-    if state["begun_at"] is None:
-        return None
-    end = at if _runs(state) else max(state["ended_at"] or 0, state["begun_at"])
-    return float(round((end - state["begun_at"]) / 1e6, 1))

@@ -10,16 +10,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from sqlalchemy import (
-    BigInteger,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Text,
-    UniqueConstraint,
-)
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, MetaData, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 #: SQLite numbers rows by itself only in an INTEGER key; PostgreSQL's INTEGER would be too small for files.
