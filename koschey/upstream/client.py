@@ -14,12 +14,11 @@ from urllib.parse import quote
 
 from koschey.domain.names import NormalizedName
 from koschey.domain.page import UpstreamPage
-from koschey.domain.upstream_fields import serial as serial_of
-from koschey.domain.upstream_page import PageInvalid, parse_html, parse_json
-from koschey.domain.upstream_root import RootListing, parse_root_html, parse_root_json
+from koschey.domain.upstream_root import RootListing
 from koschey.errors import NameOwned, UpstreamInvalid, UpstreamUnavailable
 from koschey.upstream.endpoint import Endpoint
 from koschey.upstream.manners import Tally
+from koschey.upstream.reading import read_page, read_root
 
 if TYPE_CHECKING:  # an index that serves what it has needs no HTTP client, nor its megabytes
     from koschey.upstream.answer import Answer
@@ -177,14 +176,7 @@ class UpstreamClient:
             if answer.status in (404, 410):
                 return PageMissing(_clock(answer))
             _expect_ok(endpoint, answer)
-            try:
-                page = self._parsed(endpoint, name, answer, ends)
-            except PageInvalid as error:
-                raise UpstreamInvalid(endpoint.name, f"its page of {name} is not usable: {error}") from error
-            if page.serial is None:
-                serial = serial_of(answer.headers.get("X-PyPI-Last-Serial"))
-                if serial is not None:
-                    page = _with_serial(page, serial)
+            page = read_page(endpoint, name, answer, most=self._max_page_bytes, ends=ends)
             return PageFetched(page, answer.headers.get("ETag"), _clock(answer))
 
     def root_list(
@@ -209,10 +201,7 @@ class UpstreamClient:
             if answer.status == 304 and etag:
                 return RootUnchanged()
             _expect_ok(endpoint, answer)
-            try:
-                listing = self._root_parsed(endpoint, answer, ends)
-            except PageInvalid as error:
-                raise UpstreamInvalid(endpoint.name, f"its root list is not usable: {error}") from error
+            listing = read_root(endpoint, answer, most=self._max_root_bytes, ends=ends)
             return RootFetched(listing, answer.headers.get("ETag"), answer.received)
 
     def document(
@@ -315,47 +304,6 @@ class UpstreamClient:
         if name not in self._permitted(endpoint.name, [name]):
             raise NameOwned(endpoint.name, name)
 
-    def _root_parsed(self, endpoint: Endpoint, answer: Answer, ends: float) -> RootListing:
-        content_type, charset = _typed(answer)
-        if content_type in _JSON_TYPES:
-            listing = parse_root_json(answer.read(self._max_root_bytes))
-        elif content_type in _HTML_TYPES:
-            chunks = answer.limited(self._max_root_bytes)
-            listing = parse_root_html(chunks, charset=charset, expired=lambda: time.monotonic() > ends)
-        else:
-            raise UpstreamInvalid(
-                endpoint.name, f"its root list is {content_type or 'of no type'}, not a simple API page"
-            )
-        if listing.serial is None:
-            listing.serial = serial_of(answer.headers.get("X-PyPI-Last-Serial"))
-        return listing
-
-    def _parsed(self, endpoint: Endpoint, name: NormalizedName, answer: Answer, ends: float) -> UpstreamPage:
-        content_type, charset = _typed(answer)
-        body = answer.read(self._max_page_bytes)
-
-        def expired() -> bool:
-            return time.monotonic() > ends
-
-        if content_type in _JSON_TYPES:
-            return parse_json(body, answer.url, name, expired=expired)
-        if content_type in _HTML_TYPES:
-            chunks = (body[i : i + 65536] for i in range(0, len(body), 65536))
-            return parse_html(chunks, answer.url, name, charset=charset, expired=expired)
-        raise UpstreamInvalid(
-            endpoint.name, f"its page of {name} is {content_type or 'of no type'}, not a simple API page"
-        )
-
-
-_JSON_TYPES = ("application/vnd.pypi.simple.v1+json", "application/json")
-_HTML_TYPES = ("text/html", "application/vnd.pypi.simple.v1+html", "application/xhtml+xml")
-
-
-def _typed(answer: Answer) -> tuple[str, str | None]:
-    """Media type and charset of an answer."""
-    content_type, _, parameters = answer.headers.get("Content-Type", "").partition(";")
-    return content_type.strip().lower(), parameters.partition("charset=")[2].strip().strip('"') or None
-
 
 def _clock(answer: Answer) -> float | None:
     """What the sender's clock says now: Date (RFC 9110), and how old it is (Age, RFC 9111)."""
@@ -371,14 +319,3 @@ def _expect_ok(endpoint: Endpoint, answer: Answer) -> None:
         raise UpstreamUnavailable(
             endpoint.name, f"answered {answer.status} for {answer.url.partition('?')[0]}"
         )
-
-
-def _with_serial(page: UpstreamPage, serial: int) -> UpstreamPage:
-    return UpstreamPage(
-        name=page.name,
-        files=page.files,
-        serial=serial,
-        status=page.status,
-        status_reason=page.status_reason,
-        refused=page.refused,
-    )
