@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -179,6 +180,7 @@ def _install_in_every_way(room: Room) -> None:
     room.run("poetry", "sync", "--no-interaction")
     assert RESOLVED.items() <= room.environment_of_project().items()
     (room.folder / "pyproject.toml").unlink()
+    shutil.rmtree(room.folder / ".venv")  # poetry's may have a pip, which uv would leave there
     room.write_project("app[fast]")
     room.run("uv", "lock", "--default-index", room.index_url)
     room.run("uv", "sync", "--frozen", "--no-install-project")
