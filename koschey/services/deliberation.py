@@ -95,7 +95,7 @@ class Deliberation:
             changes = [seen for seen in sighted if seen.verdict.visible]
         stands = {seen.file.filename: seen for seen in sighted if seen.verdict.rule is Rule.REJECT}
         obstacles = (
-            [f"{len(stands)} of the files are rejected: revert that first"]
+            [f"{len(stands)} of the files {'is' if len(stands) == 1 else 'are'} rejected: revert that first"]
             if verb is Verb.APPROVE and stands
             else []
         )
