@@ -40,7 +40,7 @@ class NameOutcome(msgspec.Struct, frozen=True, kw_only=True):
     done: bool
     """False for a preview."""
     changes: int
-    """How many names that an upstream is known to have change, over all indexes."""
+    """How many changes there are of names that an upstream is known to have: one for each index."""
     effects: tuple[NameEffect, ...]
     """The first of them."""
     notes: tuple[str, ...] = ()
