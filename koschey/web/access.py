@@ -32,7 +32,7 @@ class Required:
 
     permission: Permission
     some: bool = False
-    """For some names of the index: the view narrows down what it shows."""
+    """For some names of the index, without one of some index: the view narrows down what it shows."""
     browser: bool = False
     """A page for people: a browser that is not signed in is led to the log-in page."""
     cookies: bool = True
@@ -61,7 +61,8 @@ def requires[V: Callable[..., Any]](
     (``koschey.web.protection``).
 
     Args:
-        some: it is enough to have it for some names of the index; the view asks for each that it shows.
+        some: it is enough to have it for some names of the index, without one of some index; the view asks
+            for each that it shows.
         browser: a page for people; a browser that is not signed in is led to the log-in page.
         cookies: whether a session counts.
     """
@@ -229,7 +230,8 @@ def _enforce(declared: Required) -> None:
     access: Access = koschey().access
     some = declared.some or (raw is not None and name is None)
     number = configuration_number()  # after the actor was found: a plug-in's word may have changed it
-    access.require(actor, declared.permission, index=index, name=name, some=some, number=number)
+    if not (declared.some and index is None and may(declared.permission)):
+        access.require(actor, declared.permission, index=index, name=name, some=some, number=number)
     if declared.permission is Permission.READ:
         g.depends_on_actor = not access.open_to_all(index, name, number)
 

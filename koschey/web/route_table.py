@@ -68,5 +68,5 @@ def _cells(*texts: str) -> list[str]:
 def _scope(arguments: set[str], *, some: bool) -> str:
     where = "in the index" if "index" in arguments else "in every index"
     if some:
-        return f"for some name {where}"
+        return f"for some name {where if 'index' in arguments else 'in some index'}"
     return f"for the name {where}" if arguments & {"name", "project"} else f"for every name {where}"

@@ -66,3 +66,53 @@ def test_what_is_everybodys_is_not_theirs(
     answer = house.form(ivan, "/admin/indexes/team", to=path, **fields)
 
     assert (answer.status_code, house.events()) == (403, before)
+
+
+@pytest.fixture
+def riko(house: House) -> FlaskClient:
+    """A browser of somebody who reviews in the index ``team`` only."""
+    house.koschey.indexes.add_index("team", ["hosted"], hold_days=7, actor="test")
+    house.user("riko", password=PASSWORD)
+    house.grant(Role.REVIEWER, "user:riko", index="team")
+    browser = house.client()
+    assert house.log_in(browser, "riko").status_code == 303
+    return browser
+
+
+@pytest.mark.parametrize("path", ["/admin/", "/admin/quarantine", "/admin/requests", "/admin/bulk?tab=waiting"])
+def test_who_reviews_in_one_index_opens_what_the_menu_offers(riko: FlaskClient, path: str) -> None:
+    assert riko.get(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/admin/quarantine?index=main",
+        "/admin/bulk?tab=waiting&index=main",
+        "/admin/decide?verb=approve&case=six==1.0@x&index=main",
+        "/admin/quarantine/six/1.0?index=main",
+        "/admin/approve-plan?project=six&version=1.0&index=main",
+        "/admin/projects",
+        "/admin/audit",
+    ],
+)
+def test_they_look_into_no_other(house: House, riko: FlaskClient, path: str) -> None:
+    house.host("six")
+    assert riko.get(path).status_code == 403
+
+
+@pytest.mark.parametrize("index", ["main", ""], ids=["another", "all"])
+def test_they_decide_in_no_other(house: House, riko: FlaskClient, index: str) -> None:
+    before = house.events()
+    answer = house.form(
+        riko, "/admin/", to="/admin/decide", verb="reject", case="six==1.0@", index=index, reason="x"
+    )
+    assert (answer.status_code, house.events()) == (403, before)
+
+
+def test_they_are_told_of_no_decision_elsewhere(house: House, riko: FlaskClient) -> None:
+    house.host("six")
+    house.koschey.review.trust("six", index="main", reason="of main alone", actor="test")
+    house.koschey.review.trust("six", index="team", reason="of team alone", actor="test")
+    page = riko.get("/admin/").text
+    assert "of team alone" in page and "of main alone" not in page

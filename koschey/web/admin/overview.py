@@ -6,7 +6,7 @@ from flask import Blueprint, Response
 
 from koschey.domain.permissions import Permission
 from koschey.web.access import requires
-from koschey.web.admin.scope import everywhere, indexes_with
+from koschey.web.admin.scope import everywhere, indexes_with, shown_to_me
 from koschey.web.current import koschey
 from koschey.web.people import html_page
 
@@ -22,6 +22,7 @@ def overview() -> Response:
     allowed = indexes_with(Permission.AUDIT)
     numbers = koschey().metrics.numbers()
     decisions = koschey().audit.events(action="decision.*", limit=_DECISIONS)
+    mine = shown_to_me(None, {event.project for event in decisions if event.project is not None})
     return html_page(
         "admin/overview.html",
         numbers=numbers,
@@ -29,5 +30,10 @@ def overview() -> Response:
         indexes=[index for index in numbers.indexes if index.name in allowed],
         plots=koschey().plots.plots() if everywhere(Permission.AUDIT) else [],
         checklist=koschey().checklist.steps() if everywhere(Permission.ADMIN) else [],
-        decisions=[event for event in decisions if event.index is None or event.index in allowed],
+        decisions=[
+            event
+            for event in decisions
+            if (event.index is None or event.index in allowed)
+            and (event.project is None or event.project in mine)
+        ],
     )
