@@ -25,6 +25,14 @@ from koschey.services.sitting import (
 )
 from koschey.stores.database import Database
 
+#: Within which the same trust, of the same person for the same reason, is a form that was sent twice.
+_AT_ONCE = 60_000_000
+
+
+def _ends_with(one: Microseconds | None, other: Microseconds | None) -> bool:
+    """Whether two ends are the same, as a form means it that counts its days from when it is sent."""
+    return one == other or (one is not None and other is not None and abs(one - other) < _AT_ONCE)
+
 
 class Review:
     """The verbs of a reviewer.
@@ -159,6 +167,12 @@ class Review:
         expires_at = checked_future("the expiry of a trust", expires_at)
         scope, reason = scope_of(name, None, None, index), checked_reason(reason)
         with self._sitting(scope.name, index=index) as here:
+            said = (Kind.TRUST, index, actor, reason)
+            for one in standing_decisions(here, scope.name):
+                again = (one.kind, one.index, one.actor, one.reason) == said
+                if again and here.at - one.at < _AT_ONCE and _ends_with(one.expires_at, expires_at):
+                    here.notes.append("it was said already, a moment ago")
+                    return here.close(self._holds, actor)
             sources: list[str | None] = [*here.sources(scope.name)]
             if not sources:
                 here.notes.append(f"{NotFound('files of project', scope.name)}; this covers what comes")

@@ -13,12 +13,15 @@ from koschey.domain.credentials import make_token, token_digest
 from koschey.domain.page import Microseconds
 from koschey.domain.permissions import Scope, account_name, name_glob
 from koschey.domain.policy import DAY
-from koschey.errors import NotFound, RequestInvalid
+from koschey.errors import Conflict, NotFound, RequestInvalid
 from koschey.services.accounts import check_limit, user_row
 from koschey.stores.database import Database, now
 from koschey.stores.people_rows import Token, User
 
 _LONGEST_DAYS = 36_500.0
+_MADE_ALREADY = (
+    "this form was sent already, and made one token; if you did not see it, revoke it below and make another"
+)
 
 
 class TokenRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +66,7 @@ class Tokens:
         projects: Collection[str] = (),
         days: float | None = None,
         description: str = "",
+        seed: bytes | None = None,
         actor: str,
     ) -> MadeToken:
         """Make a token for a user.
@@ -71,9 +75,11 @@ class Tokens:
             scopes: what it is for; it never does what its user may not.
             projects: globs over project names; none: all.
             days: after which it is worthless; None: never.
+            seed: 32 secret bytes that are good for one token; None: random ones.
 
         Raises:
             NotFound: no such user. RequestInvalid: no scope, no glob, or a time that cannot be.
+            Conflict: there is a token of that seed.
         """
         if not scopes:
             raise RequestInvalid("a token has a scope, one at the least")
@@ -83,10 +89,13 @@ class Tokens:
             raise RequestInvalid("a description is one line of at most 200 characters")
         words = " ".join(sorted(scopes))
         globs = " ".join(sorted({name_glob(glob) for glob in projects}))
-        secret = make_token(secrets.token_bytes(32))
+        secret = make_token(seed or secrets.token_bytes(32))
         at = now()
         with self._database.transaction() as tx:
             owner = user_row(tx.session, user)
+            tx.session.refresh(owner, with_for_update=True)  # the same form at once: one after the other
+            if tx.session.scalar(select(Token.id).where(Token.digest == token_digest(secret))) is not None:
+                raise Conflict(_MADE_ALREADY)
             row = Token(
                 user_id=owner.id,
                 digest=token_digest(secret),

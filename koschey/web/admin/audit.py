@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 bp = Blueprint("admin_audit", __name__)
 
 _FIELDS = ("project", "index", "actor", "action", "subject")
-#: What a spreadsheet would take for a formula (OWASP, CSV injection).
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+#: Where a spreadsheet would begin a formula (OWASP, CSV injection): in front, full-width signs too, and
+#: behind what a spreadsheet of another country, or whoever imports the file, takes for the end of a cell.
+_FORMULA = re.compile(r"(?:^|(?<=[;|\t\r\n]))(?=[ \"']*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
 
 
 @bp.get("/admin/audit")
@@ -103,7 +105,7 @@ def _csv(events: Iterable[AuditEvent]) -> Iterator[str]:
 
 def _inert(value: object) -> object:
     """A cell that no spreadsheet runs."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
+    return _FORMULA.sub("'", value) if isinstance(value, str) else value
 
 
 def _jsonl(events: Iterable[AuditEvent]) -> Iterator[bytes]:

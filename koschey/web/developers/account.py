@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+import secrets
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 from flask import Blueprint, Response, redirect, request
 
 from koschey.domain.permissions import SCOPES, Actor, Kind, Permission, Scope
-from koschey.errors import Forbidden, RequestInvalid, Unauthenticated
+from koschey.errors import Conflict, Forbidden, RequestInvalid, Unauthenticated
 from koschey.web.access import configuration_number, current_actor, public
 from koschey.web.current import koschey
 from koschey.web.peers import sign_in_request
@@ -52,10 +54,13 @@ def make_token() -> Response:
             projects=form.get("projects", "").replace(",", " ").split(),
             days=_days(days) if days else None,
             description=form.get("description", "").strip(),
+            seed=_seed(actor, form.get("once", "")),
             actor=actor.audit_name,
         )
     except RequestInvalid as error:
         return _page(problem=str(error), form=form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+    except Conflict as error:
+        return _page(problem=str(error), form=form, status=HTTPStatus.CONFLICT)
     return _page(made=made.secret)
 
 
@@ -116,8 +121,16 @@ def _page(status: int = HTTPStatus.OK, **values: Any) -> Response:
         rights=may,
         scopes={scope.value: sorted(SCOPES[scope]) for scope in Scope},
         form=form,
+        once=secrets.token_hex(),
         **values,
     )
+
+
+def _seed(actor: Actor, once: str) -> bytes | None:
+    """Of the token that a form makes, the same however often it is sent; None: the form does not say."""
+    if not once:
+        return None
+    return hmac.digest(koschey().secret_key.encode(), f"token\0{actor.name}\0{once}".encode(), "sha256")
 
 
 def _to_log_in() -> Response:
