@@ -141,7 +141,7 @@ def test_a_role_for_some_names_is_good_for_these_alone(app: Flask, role: Role) -
                 continue
             named = bool(rule.arguments & {"name", "project"})
             indexed = "index" in rule.arguments | set(rule.defaults or ())
-            # Where no index is named, the view asks for each that it shows: tests/access/test_administering.py.
+            # Where no index is named, the view asks for each: tests/access/test_administering.py.
             inside = declared.some or (indexed and named and name != "six")
             said = status(app, method, path, basic(f"acme-{role}"))
             assert (said == REACHED) is (inside and may(role, declared)), (method, path, said)

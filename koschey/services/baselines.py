@@ -56,6 +56,14 @@ class Baselines:
             raise NotFound("decision", str(decision_id))
         return name
 
+    def index_of(self, decision_id: int) -> str | None:
+        """The index that a decision is for; None: every one. Raises: NotFound."""
+        with self._database.reading() as session:
+            row = session.get(DecisionRow, decision_id)
+        if row is None:
+            raise NotFound("decision", str(decision_id))
+        return row.index
+
     def revert(self, decision_id: int, *, reason: str, actor: str) -> Outcome:
         """Take back the baseline of an upstream. Raises: Conflict when it counts no more."""
         with self._database.transaction() as tx:

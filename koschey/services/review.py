@@ -205,6 +205,10 @@ class Review:
                 here.revert(scope.name, decision, actor=actor, reason=reason)
             return here.close(self._holds, actor)
 
+    def index_of(self, decision_id: int) -> str | None:
+        """The index that a decision is for; None: every one. Raises: NotFound."""
+        return self._baselines.index_of(decision_id)
+
     def revert(
         self,
         name: str | None = None,

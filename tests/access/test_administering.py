@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import select
 
 from koschey.domain.permissions import Role
+from koschey.stores.quarantine_rows import DecisionRow
 from tests.access.conftest import PASSWORD, House
 
 
@@ -79,7 +81,9 @@ def riko(house: House) -> FlaskClient:
     return browser
 
 
-@pytest.mark.parametrize("path", ["/admin/", "/admin/quarantine", "/admin/requests", "/admin/bulk?tab=waiting"])
+@pytest.mark.parametrize(
+    "path", ["/admin/", "/admin/quarantine", "/admin/requests", "/admin/bulk?tab=waiting"]
+)
 def test_who_reviews_in_one_index_opens_what_the_menu_offers(riko: FlaskClient, path: str) -> None:
     assert riko.get(path).status_code == 200
 
@@ -116,3 +120,45 @@ def test_they_are_told_of_no_decision_elsewhere(house: House, riko: FlaskClient)
     house.koschey.review.trust("six", index="team", reason="of team alone", actor="test")
     page = riko.get("/admin/").text
     assert "of team alone" in page and "of main alone" not in page
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/admin/quarantine/six/1.0",
+        "/admin/quarantine/six/1.0/changes",
+        "/admin/approve-plan?project=six&version=1.0",
+        "/admin/decide?verb=approve&case=six==1.0@x",
+    ],
+)
+def test_who_reviews_some_names_looks_into_no_other(house: House, path: str) -> None:
+    house.host("six", "acme-one")
+    house.user("arne", password=PASSWORD)
+    house.grant(Role.REVIEWER, "user:arne", pattern="acme-*")
+    browser = house.client()
+    assert house.log_in(browser, "arne").status_code == 303
+    assert browser.get(path).status_code == 403
+    assert browser.get(path.replace("six", "acme-one")).status_code == 200
+
+
+def test_they_take_back_what_was_decided_for_their_index_alone(house: House, riko: FlaskClient) -> None:
+    house.host("six")
+    for index in ("main", "team", None):
+        house.koschey.review.trust("six", index=index, reason="known", actor="test")
+    with house.koschey.database.reading() as session:
+        numbers = {row.index: row.id for row in session.scalars(select(DecisionRow))}
+
+    told = {
+        index: house.form(
+            riko,
+            "/admin/",
+            to="/admin/revert",
+            project="six",
+            version="1.0",
+            decision=str(number),
+            reason="gone",
+        ).status_code
+        for index, number in numbers.items()
+    }
+
+    assert told == {"main": 403, "team": 303, None: 403}

@@ -12,7 +12,7 @@ from koschey.errors import KoscheyError, RequestInvalid
 from koschey.stores.database import now
 from koschey.web.access import current_actor, requires
 from koschey.web.admin.decisions import until_of, verb_of
-from koschey.web.admin.scope import index_to_show
+from koschey.web.admin.scope import index_to_show, shown_to_me
 from koschey.web.current import koschey
 from koschey.web.people import html_page, say, see
 
@@ -89,6 +89,8 @@ def _form(problem: KoscheyError | None = None, status: int = HTTPStatus.OK) -> R
     )
     before = _before()
     page = koschey().review_queue.page(tab, index=index, search=search, before=before, limit=_PREVIEW)
+    mine = shown_to_me(index, {row.project for row in page.rows})
+    page = page._replace(rows=tuple(row for row in page.rows if row.project in mine))
     return html_page(
         "admin/bulk_form.html",
         status=status,

@@ -73,8 +73,8 @@ def _form(
     verb, cases = verb_of(), _cases()
     allowed = indexes_with(Permission.REVIEW)
     index = request.values.get("index") or (None if everywhere(Permission.REVIEW) else allowed[0])
-    if index is not None:
-        koschey().access.require(current_actor(), Permission.REVIEW, index=index, some=True)
+    for name in {case.project for case in cases}:
+        require_review(name, index)
     return html_page(
         "admin/decide.html",
         part="admin/decide_form.html",

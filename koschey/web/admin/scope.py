@@ -44,6 +44,11 @@ def shown_to_me(index: str | None, names: set[str]) -> set[str]:
     return {name for name in names if any(admitted(Permission.AUDIT, one, name) for one in indexes)}
 
 
+def require_sight(name: str, index: str) -> None:
+    """See that the one who asks may look into a name in an index. Raises: as ``Access.require``."""
+    koschey().access.require(current_actor(), Permission.AUDIT, index=index, name=name)
+
+
 def require_review(name: str, index: str | None) -> None:
     """See that the one who asks may decide about a normalised name. Raises: Forbidden, Unauthenticated."""
     koschey().access.require(current_actor(), Permission.REVIEW, index=index, name=name)

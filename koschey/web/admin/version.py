@@ -16,7 +16,7 @@ from koschey.errors import Conflict, KoscheyError, NotFound, RequestInvalid
 from koschey.services.configuration import MAIN
 from koschey.web.access import configuration_number, current_actor, may, requires
 from koschey.web.admin.history import Happening, happenings
-from koschey.web.admin.scope import index_to_show, indexes_with, require_review
+from koschey.web.admin.scope import index_to_show, indexes_with, require_review, require_sight
 from koschey.web.current import koschey
 from koschey.web.people import html_page, say, see
 
@@ -35,6 +35,7 @@ _WISHES = frozenset({"ask.made", "ask.taken_back"})
 def version(project: str, version: str) -> Response:
     """Everything about one version, as one index sees it."""
     name, index = _name(project), _index()
+    require_sight(name, index)
     explanations = koschey().explanations
     case = explanations.case(index, name)
     why = explanations.of_version(case, version, after=request.args.get("after"))
@@ -63,6 +64,7 @@ def version(project: str, version: str) -> Response:
 def changes(project: str, version: str) -> Response:
     """What changed, alone: asked for again until it is there."""
     name, index = _name(project), _index()
+    require_sight(name, index)
     case = koschey().explanations.case(index, name)
     compared = koschey().comparisons.of(case, version, request.args.get("file"))
     return html_page(
@@ -116,7 +118,7 @@ def ask_revert() -> Response:
 def revert() -> Response:
     """Take a decision back, by another one."""
     name, version, _ = _about()
-    require_review(name, None)
+    require_review(name, koschey().review.index_of(_decision()))
     try:
         koschey().review.revert(
             name,
@@ -133,16 +135,19 @@ def revert() -> Response:
 
 
 def _timeline(case: Case, version: str) -> list[Happening]:
-    """Of what happened to the project lately, what is about this version or all of them."""
+    """What happened lately to this version, or to all of them, in the indexes that one may look into."""
+    allowed = {None, *indexes_with(Permission.AUDIT)}
     own = {file.filename for file, _ in case.releases[version]}
     own |= {case.name, f"{case.name}=={version}", f"{case.name}=={canonical(version)}", ""}
     events = koschey().audit.events(project=case.name, limit=_EVENTS_READ)
-    told = [event for event in events if event.action not in _WISHES]  # the page says how many they are
+    seen = [event for event in events if event.index in allowed]
+    told = [event for event in seen if event.action not in _WISHES]  # the page says how many they are
     return happenings(event for event in told if (event.subject or "") in own)[:_EVENTS]
 
 
 def _plan(problem: KoscheyError | None = None, status: int = HTTPStatus.OK) -> Response:
     name, version, index = _about()
+    require_review(name, index)
     found = koschey().closure.plan(name, version, index=index, include_failed=_flag("failed"))
     return html_page(
         "admin/plan.html",
