@@ -312,7 +312,7 @@ class _Run:
         good = [each.file.id for each in batch if each.problem is None]
         finished = [each.file.id for each in batch if each.file.id not in problems]
         for each in batch:
-            if each.problem is not None:
+            if each.problem is not None and not each.problem.logged:  # a download has said so itself
                 log.warning(
                     "sync.file_failed",
                     upstream=self._source.name,

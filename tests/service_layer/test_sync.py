@@ -514,6 +514,22 @@ def test_a_page_that_cannot_be_had_is_a_line_in_the_log(full: Deployment, upstre
     assert line["project"] == "two" and "not usable" in line["problem"]
 
 
+@pytest.mark.parametrize(
+    ("listed", "event"), [({}, "sync.file_failed"), ({"size": 2**21}, "file.download_failed")]
+)
+def test_a_file_that_cannot_be_had_is_one_line_in_the_log(
+    full: Deployment, upstream: FakeUpstream, listed: dict[str, int], event: str
+) -> None:
+    """A small one is had by one plain exchange, another one as a client's download, which has its own line."""
+    [wheel] = upstream.project("two").files.values()
+    wheel.listed = listed
+    upstream.fail(wheel.filename, body=b"other bytes")
+    with capture_logs() as logs:
+        sync(full)
+    lines = [line for line in logs if line.get("filename") == wheel.filename and "problem" in line]
+    assert [(line["event"], line["upstream"]) for line in lines] == [(event, "upstream")]
+
+
 def test_another_serial_is_another_try(full: Deployment, upstream: FakeUpstream) -> None:
     upstream.fail("one", status=500)
     for _ in range(3):
