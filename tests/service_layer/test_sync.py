@@ -520,7 +520,7 @@ def test_a_page_that_cannot_be_had_is_a_line_in_the_log(full: Deployment, upstre
 def test_a_file_that_cannot_be_had_is_one_line_in_the_log(
     full: Deployment, upstream: FakeUpstream, listed: dict[str, int], event: str
 ) -> None:
-    """A small one is had by one plain exchange, another one as a client's download, which has its own line."""
+    """A small one comes by one plain exchange, a large one as a download, which has its own line."""
     [wheel] = upstream.project("two").files.values()
     wheel.listed = listed
     upstream.fail(wheel.filename, body=b"other bytes")

@@ -46,9 +46,14 @@ def shown_to_me(index: str | None, names: set[str]) -> set[str]:
 
 def require_sight(name: str, index: str) -> None:
     """See that the one who asks may look into a name in an index. Raises: as ``Access.require``."""
-    koschey().access.require(current_actor(), Permission.AUDIT, index=index, name=name)
+    _require(Permission.AUDIT, name, index)
 
 
 def require_review(name: str, index: str | None) -> None:
     """See that the one who asks may decide about a normalised name. Raises: Forbidden, Unauthenticated."""
-    koschey().access.require(current_actor(), Permission.REVIEW, index=index, name=name)
+    _require(Permission.REVIEW, name, index)
+
+
+def _require(permission: Permission, name: str, index: str | None) -> None:
+    number = configuration_number()
+    koschey().access.require(current_actor(), permission, index=index, name=name, number=number)
