@@ -204,12 +204,15 @@ def edit(name: str, url: str | None, **options: Any) -> None:
     spec = _spec(url, **options)
     if spec == UpstreamSpec() and keep is None:
         raise click.UsageError("nothing to change: say --url or another option")
+    found: dict[str, int] = {}
     with services() as koschey:
         if spec != UpstreamSpec():
             koschey.indexes.edit_upstream(name, spec, actor=actor())
         if keep is not None:
-            koschey.keeping.edit(name, keep, actor=actor())
+            found = koschey.keeping.edit(name, keep, actor=actor())
     click.echo(f"changed upstream {name}")
+    for filename, count in found.items():
+        click.echo(f"{filename}: {count:,} {'name' if count == 1 else 'names'} to keep")
 
 
 @upstream.command(name="list")

@@ -63,8 +63,12 @@ class Keeping:
         self._database = database
         self._configuration = configuration
 
-    def edit(self, upstream: str, spec: KeepSpec, *, actor: str) -> None:
-        """Change what ``spec`` names, with one event. Raises: NotFound, RequestInvalid."""
+    def edit(self, upstream: str, spec: KeepSpec, *, actor: str) -> dict[str, int]:
+        """Change what ``spec`` names, with one event; returns how many names each seed was found to have.
+
+        Raises:
+            NotFound: no such upstream. RequestInvalid: a value that cannot be, or a seed without any name.
+        """
         with self._database.transaction() as tx:
             row = tx.session.scalar(
                 select(Source).where(Source.name == upstream, Source.kind == SourceKind.UPSTREAM)
@@ -76,14 +80,15 @@ class Keeping:
             if spec.mode is not None:
                 row.mode = spec.mode
             _set_limits(row, spec)
-            lists = self._set_names(tx, row.id, spec)
+            lists, found = self._set_names(tx, row.id, spec)
             tx.touch_configuration()
             after = " ".join([_told(row), *lists])
             tx.record("upstream.keep", actor=actor, subject=upstream, before=before, after=after)
+            return found
 
-    def _set_names(self, tx: Transaction, source_id: int, spec: KeepSpec) -> list[str]:
-        """Replace the list, or the seeds, that were given; returns words about them."""
-        told = []
+    def _set_names(self, tx: Transaction, source_id: int, spec: KeepSpec) -> tuple[list[str], dict[str, int]]:
+        """Replace the list or seeds that were given; returns words about them, and names in each seed."""
+        told, found = [], {}
         if spec.names is not None:
             _replace(tx, source_id, KeptName.origin == LIST, [(LIST, named(spec.names), False)])
             told.append("names=(list)")
@@ -91,10 +96,15 @@ class Keeping:
             made = []
             for seed in spec.seeds:
                 names, complete = seeded(seed.filename, seed.text)
+                if not names:
+                    raise RequestInvalid(
+                        f"{seed.filename}: no project in it comes from an index; what is kept stays"
+                    )
+                found[seed.filename] = len(names)
                 made.append((seed.filename, names, not complete))
             _replace(tx, source_id, KeptName.origin != LIST, made)
             told.append("seeds=" + ",".join(seed.filename for seed in spec.seeds))
-        return told
+        return told, found
 
     def names(self, source_id: int) -> dict[str, list[str]]:
         """The names of lists and seeds, with what is asked of each (``koschey.domain.seeds.Names``)."""

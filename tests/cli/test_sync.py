@@ -148,6 +148,11 @@ def test_what_is_said_and_exited_with(tmp_path: Path) -> None:
         edit = ("upstream", "edit", "upstream", "--mode", "full")
         edited = run(tmp_path, upstream, "", *edit, "--seed", str(seed))
         assert edited.returncode == 0, edited.stderr
+        assert "uv.lock: 1 name to keep" in edited.stdout
+        nothing = tmp_path / "requirements.txt"
+        nothing.write_text("# nothing yet\n")
+        refused = run(tmp_path, upstream, "", *edit, "--seed", str(nothing))
+        assert (refused.returncode, "requirements.txt: no project" in refused.stderr) == (1, True)
         listed = json.loads(run(tmp_path, upstream, "", "upstream", "list", "--json").stdout)
         assert (listed[0]["mode"], listed[0]["names"]) == ("full", {"uv.lock": 1})
 
