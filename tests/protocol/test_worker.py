@@ -308,7 +308,7 @@ def test_a_sync_that_is_killed_in_a_worker_is_gone_on_with_by_another_one(
             eventually(lambda: killed.says("terminated unexpectedly"), PATIENCE)
         assert not deployment.rows(f"{stored} AND p.name LIKE 'by-worker-%'")
 
-        queue.put("sync_upstream", source["id"])
+        eventually(lambda: queue.put("sync_upstream", source["id"]))  # once the dead one counts as failed
         with deployment.worker("--workers", "1"):
             eventually(
                 lambda: {row["name"] for row in deployment.rows(stored)} >= set(names),
