@@ -49,7 +49,7 @@ def all_tasks(
     rare: dict[str, Task] = {
         "count_hourly": rollup.run,
         "sweep_deleted": lambda: _purge(koschey),
-        "sync_due": lambda: submit_due(database, koschey.queue.submit),
+        "sync_due": lambda: submit_due(database, koschey.locks, koschey.queue.submit),
         "sync_upstream": lambda source_id: koschey.sync.scheduled(source_id),
         "settle_asks": _if_any(database, "ask", lambda: koschey.asks.settle()),
         "decide_bulk": lambda bulk_id: koschey.bulk.run(bulk_id),

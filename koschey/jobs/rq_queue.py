@@ -37,6 +37,8 @@ FAILURE_TTL = 86_400
 _RAN = "koschey:ran:"
 _LONGEST_HANDED = 10_000
 _QUIET_SECONDS = 30.0
+#: Seconds for which Redis may say that the job of a killed worker runs.
+_DEAD_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,9 @@ class Terms:
     """Of a task that runs again and again: one job for each such time, so that no dead one is in the way."""
     here: bool = False
     """Whether a process that submits it does it itself, and only ``put`` queues it."""
+    alone: bool = False
+    """Whether the task itself sees to it that it runs once. Who submits it knows then that it does not run,
+    whatever Redis says: of a worker that was killed, that is the old state for a minute and more."""
 
 
 class RqQueue:
@@ -180,8 +185,8 @@ class RqQueue:
         from rq.job import JobStatus
 
         jobs = self.rq(terms.queue)
-        job_id = job_name(terms, task, arguments, time.time())
-        for _ in range(2):
+        usual = job_id = job_name(terms, task, arguments, time.time())
+        for _ in range(3):
             try:
                 jobs.enqueue_call(
                     RUN,
@@ -196,9 +201,12 @@ class RqQueue:
                 )
             except DuplicateJobError:
                 known = jobs.fetch_job(job_id)
-                if known is not None and known.get_status() not in (JobStatus.FAILED, JobStatus.STOPPED):
+                status = None if known is None else known.get_status()
+                if terms.alone and status == JobStatus.STARTED and job_id == usual:
+                    job_id = f"{usual}-{int(time.time() / _DEAD_SECONDS)}"
+                elif known is not None and status not in (JobStatus.FAILED, JobStatus.STOPPED):
                     return False
-                if known is not None:
+                elif known is not None:
                     # What failed is no reason not to try again. Runs of it whose own time to live is over are
                     # still listed for a minute, and RQ could not delete a job with one that it does not find.
                     self.client.delete(known.execution_registry.key)

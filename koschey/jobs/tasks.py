@@ -52,7 +52,7 @@ IN_PROCESS = (
     Periodic("settle_policies", 5.0, first=1.0),
     Periodic("build_roots", 1.0, first=1.0),
     Periodic("refresh_stale", 60.0),
-    Periodic("sync_due", 60.0),
+    Periodic("sync_due", 30.0, first=10.0),
     Periodic("settle_asks", 15.0),
     Periodic("tell", 60.0),
     Periodic("resume_bulk", 30.0),
@@ -73,7 +73,7 @@ IN_WORKERS = (
     Periodic("settle_policies", 10.0),
     Periodic("build_roots", 30.0),
     Periodic("refresh_stale", 60.0),
-    Periodic("sync_due", 60.0),
+    Periodic("sync_due", 30.0),
     Periodic("settle_asks", 30.0),
     Periodic("tell", 60.0),
     Periodic("resume_bulk", 30.0),
@@ -149,7 +149,7 @@ def worker_terms(file_deadline: float) -> dict[str, Terms]:
     }
     # The file, the one that it is compared with, and the checks.
     # A sync does as much as it can in ten minutes, and is submitted again when something is left.
-    terms["sync_upstream"] = Terms(FILES, timeout=3600, ttl=900)
+    terms["sync_upstream"] = Terms(FILES, timeout=3600, ttl=900, alone=True)
     terms["check_file"] = Terms(FILES, timeout=int(2 * file_deadline) + 900, ttl=900)
     # One of very many versions goes on with the next job where this one ends.
     terms["decide_bulk"] = Terms(SWEEPS, timeout=3600, ttl=900)

@@ -19,8 +19,9 @@ from koschey.services.sync_choosing import Choosing
 from koschey.services.sync_dependencies import Dependencies
 from koschey.services.sync_files import StoredBySync
 from koschey.services.sync_pages import Pages, Share, Stopped
+from koschey.services.sync_schedule import LOCK_SECONDS, lock_name, runs
 from koschey.services.sync_store import FOREVER, NEW_RUN, SyncStore
-from koschey.services.sync_summary import running, runs, summary
+from koschey.services.sync_summary import running, summary
 from koschey.stores.database import Database, now
 from koschey.stores.locks import Locks
 from koschey.upstream.manners import LONGEST_PAUSE
@@ -99,7 +100,7 @@ class Sync:
         """Have a worker sync an upstream soon. Raises: NotFound; Conflict: one runs, or it is paused."""
         source = _not_paused(self.source(upstream))
         state = self._store.state(source.id)
-        if runs(state):
+        if runs(self._locks, source.id, state["phase"], state["seen_at"]):
             raise Conflict(running(source, state))
         self._submit("sync_upstream", source.id)
 
@@ -141,7 +142,7 @@ class Sync:
                 f"koschey upstream edit {upstream} --mode known|index|full"
             )
         try:
-            with self._locks.hold(f"sync:{source.id}", 0.0):
+            with self._locks.hold(lock_name(source.id), LOCK_SECONDS):
                 return self._run(source, options or Options())
         except Busy:
             raise Conflict(running(source, self._store.state(source.id))) from None
@@ -156,7 +157,7 @@ class Sync:
     def status(self, upstream: str | None = None) -> list[dict[str, Any]]:
         """How every upstream stands, or one, as plain values; times in microseconds since 1970."""
         sources = [self.source(upstream)] if upstream else self._configuration.upstreams()
-        return [summary(self._store, source) for source in sources]
+        return [summary(self._store, self._locks, source) for source in sources]
 
     def _run(self, source: SourceConfig, options: Options) -> dict[str, Any]:
         ends = None if options.seconds is None else time.monotonic() + options.seconds
@@ -199,7 +200,7 @@ class Sync:
                 ended["in_step_at"] = begun
             self._store.put(source.id, phase=None, ended_at=now(), **ended)
             log.info("sync.ended", upstream=source.name, **ended)
-        return summary(self._store, source) | {"phases": phases.seconds}
+        return summary(self._store, self._locks, source) | {"phases": phases.seconds}
 
     def _paused(self, source: SourceConfig) -> Callable[[], str | None]:
         """Says whether it was paused meanwhile, by a look at the configuration every few seconds."""

@@ -6,29 +6,31 @@ from collections.abc import Mapping
 from typing import Any
 
 from koschey.services.configuration import SourceConfig
-from koschey.services.sync_schedule import DEAD
+from koschey.services.sync_schedule import runs
 from koschey.services.sync_store import SyncStore
 from koschey.stores.database import now
+from koschey.stores.locks import Locks
 
 
-def summary(store: SyncStore, source: SourceConfig) -> dict[str, Any]:
+def summary(store: SyncStore, locks: Locks, source: SourceConfig) -> dict[str, Any]:
     """How far an upstream is in step, and what its last sync came to, or has come to by now."""
     state = store.state(source.id)
     lowest = store.lowest_due(source.id)
     root = state["root_serial"]
     at = now()
+    alive = runs(locks, source.id, state["phase"], state["seen_at"])
     lag = 0 if lowest is None or root is None else max(0, root - lowest + 1)
     return {
         "upstream": source.name,
         "mode": str(source.mode),
-        "running": runs(state),
-        "phase": state["phase"] if runs(state) else None,
+        "running": alive,
+        "phase": state["phase"] if alive else None,
         "outcome": state["outcome"],
         "problem": state["problem"],
         "alarm": state["alarm"],
         "begun_at": state["begun_at"],
         "ended_at": state["ended_at"],
-        "seconds": _seconds(state, at),
+        "seconds": _seconds(state, at, alive=alive),
         "in_step_at": state["in_step_at"],
         "lag_seconds": None if state["in_step_at"] is None else round((at - state["in_step_at"]) / 1e6),
         "lag_serials": lag,
@@ -48,25 +50,22 @@ def summary(store: SyncStore, source: SourceConfig) -> dict[str, Any]:
         "unchanged": state["run_unchanged"],
         "bytes": state["run_bytes"],
         "total": {name: state[name] for name in ("requests", "unchanged", "bytes", "failures")},
-        "left": _left(store, source, state),
+        "left": _left(store, source, state, alive=alive),
         "paused_until": state["paused_until"] if (state["paused_until"] or 0) > at else None,
     }
 
 
-def _left(store: SyncStore, source: SourceConfig, state: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _left(
+    store: SyncStore, source: SourceConfig, state: Mapping[str, Any], *, alive: bool
+) -> list[dict[str, Any]]:
     """What could not be had and is left for the next sync, some of each; a page has no filename."""
     pages = [(name, None, *rest) for name, *rest in store.failed(source.id)]
-    ended = state["outcome"] == "partial" and not runs(state)
+    ended = state["outcome"] == "partial" and not alive
     files = store.failed_files(source.id) if ended else []
     return [
         {"project": name, "filename": filename, "attempts": attempts, "problem": problem}
         for name, filename, attempts, problem in (*pages, *files)
     ]
-
-
-def runs(state: Mapping[str, Any]) -> bool:
-    """Whether a sync runs now, by its signs of life."""
-    return state["phase"] is not None and now() - (state["seen_at"] or 0) < DEAD
 
 
 def running(source: SourceConfig, state: Mapping[str, Any]) -> str:
@@ -78,8 +77,8 @@ def running(source: SourceConfig, state: Mapping[str, Any]) -> str:
     )
 
 
-def _seconds(state: Mapping[str, Any], at: int) -> float | None:
+def _seconds(state: Mapping[str, Any], at: int, *, alive: bool) -> float | None:
     if state["begun_at"] is None:
         return None
-    end = at if runs(state) else max(state["ended_at"] or 0, state["begun_at"])
+    end = at if alive else max(state["ended_at"] or 0, state["begun_at"])
     return float(round((end - state["begun_at"]) / 1e6, 1))

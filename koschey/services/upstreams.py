@@ -11,8 +11,9 @@ from koschey.domain.filters import Filters
 from koschey.domain.page import Microseconds
 from koschey.errors import NotFound
 from koschey.services.indexes import Indexes
-from koschey.services.sync_schedule import DEAD
+from koschey.services.sync_schedule import runs
 from koschey.stores.database import Database, now
+from koschey.stores.locks import Locks
 from koschey.stores.models import Project, Source
 from koschey.stores.storage_rows import StorageTally
 from koschey.stores.sync_rows import SyncState
@@ -47,7 +48,7 @@ class UpstreamStanding(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str | None
     problem: str | None
     running: bool
-    """Whether a sync of it runs now, by its signs of life."""
+    """Whether a sync of it runs now."""
     alarm: str | None
     paused_until: Microseconds | None
     """It asked to be left alone for so long."""
@@ -69,8 +70,9 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True):
 class Upstreams:
     """Answers about upstreams; ``koschey.services.indexes`` changes them."""
 
-    def __init__(self, database: Database, indexes: Indexes) -> None:
+    def __init__(self, database: Database, locks: Locks, indexes: Indexes) -> None:
         self._database = database
+        self._locks = locks
         self._indexes = indexes
 
     def list(self) -> list[UpstreamStanding]:
@@ -79,9 +81,11 @@ class Upstreams:
         query = select(Source, SyncState, _LOOKED_AT).outerjoin(SyncState, SyncState.source_id == Source.id)
         with self._database.reading() as session:
             rows = {row.name: (row, state, looked_at) for row, state, looked_at in session.execute(query)}
-            return [
-                _standing(values, *rows[values["name"]]) for values in described if values["name"] in rows
-            ]
+        return [
+            _standing(self._locks, values, *rows[values["name"]])
+            for values in described
+            if values["name"] in rows
+        ]
 
     def get(self, name: str) -> UpstreamStanding:
         """One of them. Raises: NotFound."""
@@ -118,7 +122,11 @@ _LOOKED_AT = (
 
 
 def _standing(
-    values: dict[str, Any], row: Source, state: SyncState | None, looked_at: Microseconds | None
+    locks: Locks,
+    values: dict[str, Any],
+    row: Source,
+    state: SyncState | None,
+    looked_at: Microseconds | None,
 ) -> UpstreamStanding:
     paused = None if state is None else state.paused_until
     return UpstreamStanding(
@@ -133,7 +141,7 @@ def _standing(
         ended_at=None if state is None else state.ended_at,
         outcome=None if state is None else state.outcome,
         problem=None if state is None else state.problem,
-        running=state is not None and state.phase is not None and now() - (state.seen_at or 0) < DEAD,
+        running=state is not None and runs(locks, row.id, state.phase, state.seen_at),
         alarm=None if state is None else state.alarm,
         paused_until=paused if paused is not None and paused > now() else None,
         requests=0 if state is None else state.requests,

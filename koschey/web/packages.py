@@ -163,4 +163,4 @@ class Packages(Deciding):
     def upstreams(self) -> Upstreams:
         from koschey.services.upstreams import Upstreams
 
-        return Upstreams(self.database, self.indexes)
+        return Upstreams(self.database, self.locks, self.indexes)

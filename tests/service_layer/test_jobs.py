@@ -121,6 +121,7 @@ def test_the_first_run_of_a_sweep_comes_soon_after_the_start(tmp_path: Path) -> 
 TERMS = {
     "work": Terms(FILES, timeout=60, ttl=60),
     "sweep": Terms(FILES, timeout=60, ttl=60, slot=3600.0),
+    "alone": Terms(FILES, timeout=60, ttl=60, alone=True),
 }
 
 
@@ -173,6 +174,25 @@ def test_a_job_whose_worker_died_long_ago_is_taken_again(jobs: RqQueue) -> None:
     jobs.client.zadd(job.execution_registry.key, {"gone": time.time() + 60})
 
     assert jobs.put("work", 1)
+
+
+def test_a_job_of_a_killed_worker_is_in_the_way_of_none_that_sees_to_it_itself_that_it_runs_once(
+    jobs: RqQueue,
+) -> None:
+    for task in ("work", "alone"):
+        assert jobs.put(task, 1)
+        assert not jobs.put(task, 1), "it waits"
+    for task in ("work", "alone"):
+        job = jobs.rq(FILES).fetch_job(f"{task}-1")
+        assert job is not None
+        jobs.client.hset(job.key, "status", "started")  # and nobody says otherwise
+
+    assert not jobs.put("work", 1)
+    assert jobs.put("alone", 1)
+    for _ in range(10):
+        jobs.put("alone", 1)
+    again = [job_id for job_id in jobs.rq(FILES).get_job_ids() if job_id.startswith("alone-1-")]
+    assert len(again) in (1, 2), "once a minute"
 
 
 def test_jobs_are_dropped_and_nobody_waits_while_redis_is_away() -> None:

@@ -10,7 +10,7 @@ from koschey.domain.filters import Mode
 from koschey.errors import Conflict
 from koschey.services import sync as sync_module
 from koschey.services.keeping import KeepSpec
-from koschey.services.sync_schedule import submit_due
+from koschey.services.sync_schedule import lock_name, submit_due
 from koschey.stores.database import now
 from tests.fake_upstream import FakeUpstream, Seen
 from tests.service_layer.conftest import Deploy, Deployment, on_both
@@ -48,7 +48,7 @@ def test_it_is_not_synced_by_anybody(full: Deployment, upstream: FakeUpstream) -
     submitted: list[tuple[Any, ...]] = []
 
     def schedule() -> None:
-        submit_due(full.koschey.database, lambda *given: submitted.append(given))
+        submit_due(full.koschey.database, full.koschey.locks, lambda *given: submitted.append(given))
 
     [source] = full.koschey.configuration.upstreams()
     pause(full)
@@ -63,6 +63,30 @@ def test_it_is_not_synced_by_anybody(full: Deployment, upstream: FakeUpstream) -
     resume(full)
     schedule()
     assert submitted == [("sync_upstream", source.id)], "or the schedule had nothing to do before either"
+
+
+@on_both
+def test_a_sync_that_was_killed_is_due_at_once_and_one_that_waits_is_not(full: Deployment) -> None:
+    """However short ago another one had ended: a lock tells, which the kernel or the server takes back."""
+    koschey = full.koschey
+    submitted: list[tuple[Any, ...]] = []
+    [source] = koschey.configuration.upstreams()
+    koschey.sync.run("upstream")
+    full.execute(f"UPDATE sync_state SET phase = 'pages', outcome = NULL, seen_at = {now() - 15_000_000}")
+
+    def schedule() -> list[tuple[Any, ...]]:
+        submitted.clear()
+        submit_due(koschey.database, koschey.locks, lambda *given: submitted.append(given))
+        return list(submitted)
+
+    with koschey.locks.hold(lock_name(source.id), 0.0):
+        assert (schedule(), koschey.sync.status()[0]["running"]) == ([], True), "it waits for the upstream"
+        with pytest.raises(Conflict, match="runs already"):
+            koschey.sync.start("upstream")
+    assert (schedule(), koschey.sync.status()[0]["running"]) == ([("sync_upstream", source.id)], False)
+
+    full.execute(f"UPDATE sync_state SET seen_at = {now()}")
+    assert schedule() == [], "it may only just have begun"
 
 
 def test_a_sync_that_runs_ends_and_the_next_one_goes_on(
