@@ -16,7 +16,7 @@ import click
 from koschey.cli.running import actor, data_option, json_option, services
 
 if TYPE_CHECKING:
-    from koschey.services.sync import Options
+    from koschey.services.sync_phases import Options
     from koschey.web.current import Koschey
 
 #: Between two lines where there is no terminal.
@@ -46,7 +46,7 @@ def sync(
 
     Exit code: 0 in step; 1 it did not work; 2 something is left for the next time.
     """
-    from koschey.services.sync import Options
+    from koschey.services.sync_phases import Options
 
     if sum((dry_run, status, reset)) > 1:
         raise click.UsageError("--dry-run, --status and --reset exclude each other")

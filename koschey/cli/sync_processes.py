@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from koschey.errors import StoreUnavailable
 from koschey.jobs.workers import Duty, run_child
-from koschey.services.sync_pages import Share, Stopped
+from koschey.services.sync_pass import Share, Stopped
 
 if TYPE_CHECKING:
-    from koschey.services.sync import Many
+    from koschey.services.sync_phases import Many
     from koschey.web.current import Koschey
 
 #: Exit codes of children whose part ended early.

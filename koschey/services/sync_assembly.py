@@ -15,10 +15,15 @@ from koschey.services.keeping import Keeping
 from koschey.services.sync import Sync
 from koschey.services.sync_choosing import Choosing
 from koschey.services.sync_dependencies import Dependencies
+from koschey.services.sync_due import DueProjects
+from koschey.services.sync_due_files import DueFiles
 from koschey.services.sync_files import StoredBySync
+from koschey.services.sync_known import KnownProjects
 from koschey.services.sync_pages import Pages
+from koschey.services.sync_phases import Phases
 from koschey.services.sync_preview import SyncPreview
-from koschey.services.sync_store import SyncStore
+from koschey.services.sync_progress import Progress
+from koschey.services.sync_summary import Summaries
 from koschey.settings import Settings
 from koschey.stores.blobs import BlobStore
 from koschey.stores.database import Database
@@ -62,55 +67,68 @@ class Parts(Protocol):
 
 def make_sync(parts: Parts) -> Sync:
     """The verb with everything that it uses."""
-    settings, database = parts.settings, parts.database
-    store = SyncStore(database)
+    database = parts.database
+    progress, projects, files = Progress(database), DueProjects(database), DueFiles(database)
     return Sync(
-        database,
-        store,
+        progress,
+        projects,
+        Summaries(progress, projects, files, parts.locks),
         parts.configuration,
         parts.indexes,
-        parts.keeping,
-        _choosing(parts, store),
-        Pages(
-            database,
-            store,
-            parts.configuration,
-            parts.client,
-            Arrivals(parts.configuration, parts.holds),
-            page_deadline=settings.page_deadline,
+        Phases(
+            progress,
+            projects,
+            files,
+            parts.keeping,
+            _choosing(parts, progress, projects),
+            _pages(parts, projects),
+            _storing(parts, files),
+            Dependencies(database, parts.lookup, parts.keeping, parts.files),
+            lambda: parts.queue.submit("derive_work"),
+            parts.lookup.connections.keep,
         ),
-        StoredBySync(
-            database,
-            parts.lookup,
-            store,
-            parts.client,
-            parts.store,
-            parts.downloads,
-            deadline=settings.file_deadline,
-        ),
-        Dependencies(database, parts.lookup, parts.keeping, parts.files),
         parts.locks,
         parts.queue.submit,
-        lambda: parts.queue.submit("derive_work"),
-        parts.lookup.connections.keep,
     )
 
 
 def make_preview(parts: Parts) -> SyncPreview:
     """What a sync would keep."""
-    store = SyncStore(parts.database)
+    progress = Progress(parts.database)
     return SyncPreview(
-        parts.database,
-        store,
+        progress,
+        KnownProjects(parts.database),
         parts.sync,
         parts.keeping,
-        _choosing(parts, store),
+        _choosing(parts, progress, DueProjects(parts.database)),
         parts.client,
         root_deadline=parts.settings.root_deadline,
     )
 
 
-def _choosing(parts: Parts, store: SyncStore) -> Choosing:
-    return Choosing(
-        parts.database, store, parts.keeping, parts.client, root_deadline=parts.settings.root_deadline
+def _choosing(parts: Parts, progress: Progress, projects: DueProjects) -> Choosing:
+    deadline = parts.settings.root_deadline
+    return Choosing(parts.database, progress, projects, parts.keeping, parts.client, root_deadline=deadline)
+
+
+def _pages(parts: Parts, projects: DueProjects) -> Pages:
+    return Pages(
+        parts.database,
+        projects,
+        parts.configuration,
+        parts.client,
+        Arrivals(parts.configuration, parts.holds),
+        page_deadline=parts.settings.page_deadline,
+    )
+
+
+def _storing(parts: Parts, files: DueFiles) -> StoredBySync:
+    return StoredBySync(
+        parts.database,
+        parts.lookup,
+        files,
+        parts.client,
+        parts.store,
+        parts.downloads,
+        deadline=parts.settings.file_deadline,
     )

@@ -16,7 +16,9 @@ from koschey.errors import UpstreamInvalid
 from koschey.failpoints import failpoint
 from koschey.services.configuration import SourceConfig
 from koschey.services.keeping import Keeping
-from koschey.services.sync_store import Counted, SyncStore, count
+from koschey.services.sync_due import DueProjects
+from koschey.services.sync_known import KnownProjects
+from koschey.services.sync_progress import Counted, Progress, count
 from koschey.stores.database import Database, now
 from koschey.upstream.client import RootFetched, UpstreamClient
 from koschey.upstream.manners import Tally
@@ -78,14 +80,17 @@ class Choosing:
     def __init__(
         self,
         database: Database,
-        store: SyncStore,
+        progress: Progress,
+        due: DueProjects,
         kept: Keeping,
         client: UpstreamClient,
         *,
         root_deadline: float,
     ) -> None:
         self._database = database
-        self._store = store
+        self._progress = progress
+        self._due = due
+        self._known = KnownProjects(database)
         self._kept = kept
         self._client = client
         self._root_deadline = root_deadline
@@ -103,7 +108,7 @@ class Choosing:
         if source.mode in (Mode.INDEX, Mode.FULL) and (source.filters.include or not scope.names_given):
             return True
         affordable = (state["root_bytes"] or _ROOT_BYTES) // _REQUEST_BYTES
-        known = self._store.count_known(source.id, affordable + 1)
+        known = self._known.count(source.id, affordable + 1)
         return known + len(scope.names) > affordable
 
     def choose(self, source: SourceConfig, *, older_than: float, afresh: bool) -> Choice:
@@ -116,12 +121,12 @@ class Choosing:
         Raises:
             UpstreamError: the root list could not be had, or not be believed; nothing changes.
         """
-        state = self._store.state(source.id)
+        state = self._progress.state(source.id)
         scope = self.scope(source)
         if self.by_root(source, scope, state):
             choice = self._by_root(source, scope, state, afresh=afresh)
         else:
-            self._store.add_due(source.id, self._by_name(source, scope, older_than))
+            self._due.add(source.id, self._by_name(source, scope, older_than))
             choice = Choice(by_root=False, changed=True)
         failpoint("sync.chosen")
         return choice
@@ -139,11 +144,11 @@ class Choosing:
         before = now() - round(older_than * 1e6)
         known: set[str] = set()
         after = ""
-        while batch := self._store.known(source.id, after):
+        while batch := self._known.by_name(source.id, after):
             after = batch[-1].name
             known.update(project.name for project in batch if project.present)
         after = ""
-        while names := self._store.looked_before(source.id, before, after):
+        while names := self._known.looked_before(source.id, before, after):
             after = names[-1]
             yield from ((name, None, Why.AGE) for name in names if scope.follows(name))
         yield from ((name, None, Why.NEW) for name in sorted(scope.names - known) if scope.keeps(name))
@@ -187,18 +192,18 @@ class Choosing:
             )
         highest = max((serial for serial in listing.serials.values() if serial is not None), default=None)
         settled = None if state["root_serial"] is None or not has_serials else state["root_serial"] - _OVERLAP
-        self._store.add_due(source.id, self._promised_otherwise(source, listing.serials))
+        self._due.add(source.id, self._promised_otherwise(source, listing.serials))
         diff = RootDiff(listing.serials, settled)
         unlisted: list[str] = []
-        self._store.add_due(source.id, self._differing(source, scope, diff, unlisted))
+        self._due.add(source.id, self._differing(source, scope, diff, unlisted))
         alarm = self._alarm(source, diff, unlisted, names)
         if not shrunk(names + len(unlisted), len(unlisted)):
             rows = ((name, None, Why.UNLISTED) for name in unlisted if scope.follows(name))
-            self._store.add_due(source.id, rows)
+            self._due.add(source.id, rows)
         if has_serials:
-            self._store.add_due(source.id, self._old(source, scope, at))
+            self._due.add(source.id, self._old(source, scope, at))
         failpoint("sync.compared")
-        self._store.put(
+        self._progress.put(
             source.id,
             root_etag=fetched.etag if has_serials and alarm is None else None,
             root_serial=highest,
@@ -216,7 +221,7 @@ class Choosing:
         """What could not be had with the serial that an earlier list promised, and has another one now."""
         return [
             (name, serials[name], Why.CHANGED)
-            for name, serial in self._store.promised(source.id)
+            for name, serial in self._due.promised(source.id)
             if name in serials and serials[name] != serial
         ]
 
@@ -224,7 +229,7 @@ class Choosing:
         self, source: SourceConfig, scope: Scope, diff: RootDiff, unlisted: list[str]
     ) -> Iterable[tuple[str, int | None, str]]:
         after = ""
-        while batch := self._store.known(source.id, after):
+        while batch := self._known.by_name(source.id, after):
             after = batch[-1].name
             for name, serial, why in diff.compare(batch):
                 if why is Why.UNLISTED:
@@ -238,7 +243,7 @@ class Choosing:
     def _old(
         self, source: SourceConfig, scope: Scope, at: Microseconds
     ) -> Iterable[tuple[str, int | None, str]]:
-        names = self._store.looked_before(source.id, at - _OLD_PAGE, "")
+        names = self._known.looked_before(source.id, at - _OLD_PAGE, "")
         return [(name, None, Why.AGE) for name in names[:_OLD_AT_ONCE] if scope.follows(name)]
 
     def _alarm(self, source: SourceConfig, diff: RootDiff, unlisted: list[str], names: int) -> str | None:

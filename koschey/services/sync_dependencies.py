@@ -15,7 +15,7 @@ from koschey.errors import KoscheyError, StoreUnavailable
 from koschey.services.configuration import SourceConfig
 from koschey.services.files import Files
 from koschey.services.keeping import Keeping
-from koschey.services.sync_pages import Stopped
+from koschey.services.sync_pass import Stopped
 from koschey.stores.database import Database
 from koschey.stores.lookup import FileLook, Lookup
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
-
-from sqlalchemy import text
 
 from koschey.domain.filters import Mode, wanted
 from koschey.services.configuration import SourceConfig
 from koschey.services.keeping import Keeping
 from koschey.services.sync import Sync
 from koschey.services.sync_choosing import Choosing, Scope
-from koschey.services.sync_files import ListedRow
-from koschey.services.sync_store import SyncStore
-from koschey.stores.database import Database
+from koschey.services.sync_known import KnownProjects
+from koschey.services.sync_progress import Progress
 from koschey.upstream.client import RootFetched, UpstreamClient
 
-#: Projects whose files are read at once.
-_AT_ONCE = 500
 #: Names that are shown.
 _EXAMPLES = 20
 
@@ -28,8 +23,8 @@ class SyncPreview:
 
     def __init__(
         self,
-        database: Database,
-        store: SyncStore,
+        progress: Progress,
+        known: KnownProjects,
         sync: Sync,
         keeping: Keeping,
         choosing: Choosing,
@@ -37,8 +32,8 @@ class SyncPreview:
         *,
         root_deadline: float,
     ) -> None:
-        self._database = database
-        self._store = store
+        self._progress = progress
+        self._known = known
         self._sync = sync
         self._keeping = keeping
         self._choosing = choosing
@@ -56,7 +51,7 @@ class SyncPreview:
         """
         source = self._sync.source(upstream)
         scope = self._choosing.scope(source)
-        by_root = self._choosing.by_root(source, scope, self._store.state(source.id))
+        by_root = self._choosing.by_root(source, scope, self._progress.state(source.id))
         kept, unlisted = self._kept(source, scope, by_root=by_root)
         known, files, size, unsized, stored = self._counted(source, kept)
         share = len(kept) / known if known else 0.0
@@ -95,7 +90,7 @@ class SyncPreview:
 
     def _names(self, source: SourceConfig) -> Iterator[str]:
         after = ""
-        while batch := self._store.known(source.id, after):
+        while batch := self._known.by_name(source.id, after):
             after = batch[-1].name
             yield from (project.name for project in batch if project.present)
 
@@ -103,35 +98,16 @@ class SyncPreview:
         """Of the projects that are known: how many, their files, bytes, files without a size, stored ones."""
         names = self._keeping.names(source.id)
         after = known = files = size = unsized = stored = 0
-        while rows := self._projects(source, after):
+        while rows := self._known.by_id(source.id, after):
             after = rows[-1][0]
             for project_id, name in rows:
                 if name not in kept:
                     continue
                 known += 1
-                listed = self._files(project_id)
+                listed = self._known.files(project_id)
                 for file in wanted(source.filters, listed, names.get(name)):
                     files += 1
                     size += file.size or 0
                     unsized += file.size is None
                     stored += file.stored
         return known, files, size, unsized, stored
-
-    def _projects(self, source: SourceConfig, after: int) -> Sequence[tuple[int, str]]:
-        values = {"source_id": source.id, "after": after, "limit": _AT_ONCE}
-        with self._database.reading() as session:
-            return [(row.id, row.name) for row in session.execute(_PROJECTS, values)]
-
-    def _files(self, project_id: int) -> list[ListedRow]:
-        with self._database.reading() as session:
-            return [ListedRow(*row) for row in session.execute(_FILES, {"project": project_id})]
-
-
-_PROJECTS = text(
-    "SELECT id, name FROM project WHERE source_id = :source_id AND id > :after AND state = 'present' "
-    "ORDER BY id LIMIT :limit"
-)
-_FILES = text(
-    "SELECT filename, version, size, requires_python, yanked, stored_at IS NOT NULL FROM file "
-    "WHERE project_id = :project AND withdrawn_at IS NULL"
-)

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from koschey.domain.filters import Mode
 from koschey.errors import Conflict, RequestInvalid, UpstreamError
 from koschey.services.keeping import KeepSpec, SeedFile
-from koschey.services.sync import Options
+from koschey.services.sync_phases import Options
 from koschey.stores.database import now
 from koschey.upstream.manners import LONGEST_PAUSE
 from tests.fake_upstream import FakeUpstream

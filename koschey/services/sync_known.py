@@ -1,0 +1,102 @@
+"""What is stored of an upstream already, in pieces, as syncs and their preview go through it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, func, select, text
+
+from koschey.domain.page import Microseconds
+from koschey.domain.root_diff import Synced
+from koschey.stores.database import Database
+from koschey.stores.models import Project, ProjectState
+
+#: Projects in one piece, where no more than names and serials are read.
+_AT_ONCE = 5_000
+#: Projects in one piece whose files are read as well.
+_WITH_FILES = 500
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """A known file as the filters look at it."""
+
+    filename: str
+    version: str | None
+    size: int | None
+    requires_python: str | None
+    yanked: bool
+    stored: bool
+
+
+class KnownProjects:
+    """Reads the projects of a source and their files; every method reads one piece, empty at the end."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def by_name(self, source_id: int, after: str = "") -> list[Synced]:
+        """Projects of a source in the database's order of names, behind ``after``; empty at the end."""
+        with self._database.reading() as session:
+            rows = session.execute(_BY_NAME, {"source_id": source_id, "after": after, "limit": _AT_ONCE})
+            return [Synced(name, serial, state == ProjectState.PRESENT) for name, serial, state in rows]
+
+    def by_id(self, source_id: int, after: int) -> list[tuple[int, str]]:
+        """Ids and names of projects that are there, by id, behind ``after``."""
+        values = {"source_id": source_id, "after": after, "limit": _WITH_FILES}
+        with self._database.reading() as session:
+            return [(row.id, row.name) for row in session.execute(_BY_ID, values)]
+
+    def count(self, source_id: int, bound: int) -> int:
+        """How many projects of a source are there, counted up to ``bound``."""
+        with self._database.reading() as session:
+            return int(session.execute(_COUNT, {"source_id": source_id, "bound": bound}).scalar_one())
+
+    def looked_before(self, source_id: int, before: Microseconds, after: str) -> list[str]:
+        """Names of projects whose page was looked at before that, in pieces as ``by_name``."""
+        values = {"source_id": source_id, "before": before, "after": after, "limit": _AT_ONCE}
+        with self._database.reading() as session:
+            return list(session.execute(_AGED, values).scalars())
+
+    def files(self, project_id: int) -> list[KnownFile]:
+        """The files of a project that the upstream still lists."""
+        with self._database.reading() as session:
+            return known_files(session.connection(), project_id)
+
+
+def known_files(connection: Connection, project_id: int) -> list[KnownFile]:
+    """``KnownProjects.files`` inside a transaction."""
+    return [KnownFile(*row) for row in connection.execute(_FILES, {"project": project_id})]
+
+
+_PROJECTS = Project.__table__
+_SOURCE = _PROJECTS.c.source_id == bindparam("source_id")
+_BY_NAME = (
+    select(_PROJECTS.c.name, _PROJECTS.c.upstream_serial, _PROJECTS.c.state)
+    .where(_SOURCE, _PROJECTS.c.name > bindparam("after"))
+    .order_by(_PROJECTS.c.name)
+    .limit(bindparam("limit"))
+)
+_AGED = (
+    select(_PROJECTS.c.name)
+    .where(
+        _SOURCE,
+        _PROJECTS.c.name > bindparam("after"),
+        _PROJECTS.c.state == ProjectState.PRESENT,
+        func.coalesce(_PROJECTS.c.looked_at, 0) < bindparam("before"),
+    )
+    .order_by(_PROJECTS.c.name)
+    .limit(bindparam("limit"))
+)
+_COUNT = text(
+    "SELECT count(*) FROM (SELECT 1 FROM project WHERE source_id = :source_id AND state = 'present' "
+    "LIMIT :bound) AS known"
+)
+_BY_ID = text(
+    "SELECT id, name FROM project WHERE source_id = :source_id AND id > :after AND state = 'present' "
+    "ORDER BY id LIMIT :limit"
+)
+_FILES = text(
+    "SELECT filename, version, size, requires_python, yanked, stored_at IS NOT NULL FROM file "
+    "WHERE project_id = :project AND withdrawn_at IS NULL"
+)

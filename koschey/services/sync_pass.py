@@ -1,0 +1,190 @@
+"""One pass over what is due: many at once, recorded in batches, and ended when the upstream is away."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+from zlib import crc32
+
+from koschey.errors import KoscheyError, StoreUnavailable, UpstreamError, UpstreamUnavailable
+from koschey.services.configuration import SourceConfig
+from koschey.services.sync_crew import Crew
+from koschey.upstream.client import Permit, UpstreamClient
+from koschey.upstream.manners import Tally
+
+#: So many failures in a row, from an upstream that answers nothing, end a sync.
+_OUTAGE = 20
+#: An upstream that asks to be left alone for longer (seconds) ends the sync; the next one goes on.
+_PATIENCE = 60.0
+#: Names of one look at the door.
+_PERMITTED = 32
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of the work a process does: names and ids of that remainder."""
+
+    number: int = 0
+    of: int = 1
+
+    def has(self, key: str | int) -> bool:
+        """Whether a name or an id is in this part."""
+        value = crc32(key.encode()) if isinstance(key, str) else key
+        return value % self.of == self.number
+
+
+class Stopped(Exception):
+    """The sync ends here: ``problem`` says why, ``retry_after`` for how long the upstream wants peace."""
+
+    def __init__(self, outcome: str, problem: str, retry_after: float | None = None) -> None:
+        self.outcome = outcome
+        self.problem = problem
+        self.retry_after = retry_after
+        super().__init__(problem)
+
+
+class Outage(Stopped):
+    """The upstream answers nothing."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__("failed", problem)
+
+
+class Item(Protocol):
+    """What is due: a project or a file."""
+
+    @property
+    def key(self) -> str | int:
+        """What decides in whose share it is."""
+
+    @property
+    def project(self) -> str:
+        """Normalised name of the project it belongs to."""
+
+    @property
+    def attempts(self) -> int:
+        """How often it could not be had."""
+
+    @property
+    def turn(self) -> tuple[int, int]:
+        """Smaller ones come first."""
+
+
+class Outcome(Protocol):
+    """What came of asking for one."""
+
+    @property
+    def problem(self) -> KoscheyError | None:
+        """Why it could not be had."""
+
+
+class Pass[T: Item, R: Outcome](ABC):
+    """Asks for what is due, each once, and records what came of it."""
+
+    #: What is asked for is called so in what a person is told.
+    things: str
+    #: Of one transaction.
+    batch: int
+    #: A batch is recorded after so long, however small.
+    batch_seconds: float
+
+    def __init__(
+        self, source: SourceConfig, client: UpstreamClient, stopping: Callable[[], str | None]
+    ) -> None:
+        self.source = source
+        self.client = client
+        self.tally = Tally()
+        self.ending = threading.Event()
+        """Set while it ends: what takes several requests makes no further one."""
+        self._stopping = stopping
+        self._in_a_row = 0
+
+    @abstractmethod
+    def ask(self, turn: tuple[T, Permit]) -> R:
+        """Ask for one, in any thread. Raises nothing that concerns this one alone."""
+
+    @abstractmethod
+    def record(self, batch: Sequence[R]) -> None:
+        """Record what came of some, in one transaction. Raises: StoreUnavailable."""
+
+    @abstractmethod
+    def is_outage(self, problem: UpstreamError) -> bool:
+        """Whether so many of these in a row mean that the upstream is away."""
+
+    def is_full(self, batch: Sequence[R]) -> bool:
+        """Whether a batch is recorded before more comes."""
+        return len(batch) >= self.batch
+
+    def run(self, pieces: Iterable[Sequence[T]], share: Share, connections: int) -> None:
+        """Go through what is due and in this share, once; through what failed before last.
+
+        Raises:
+            Stopped: the upstream is away or asks for peace, or ``stopping`` said so. StoreUnavailable.
+        """
+        again: list[T] = []
+        with ThreadPoolExecutor(connections, thread_name_prefix=f"sync-{self.source.name}") as pool:
+            for piece in pieces:
+                mine = [item for item in piece if share.has(item.key)]
+                again += (item for item in mine if item.attempts)
+                self._through([item for item in mine if not item.attempts], pool, connections)
+            with suppress(Outage):  # those may well fail again: that ends no more than this pass
+                self._through(again, pool, connections)
+
+    def _through(self, items: Sequence[T], pool: ThreadPoolExecutor, connections: int) -> None:
+        """Ask for those, so many at once, and record them as they come."""
+        waiting = self._permitted(sorted(items, key=lambda item: item.turn))
+        crew = Crew(pool, connections, self.ask, waiting, 2 * self.batch)
+        batch: list[R] = []
+        begun = time.monotonic()
+        try:
+            while (landed := crew.landed()) is not None:
+                for outcome in landed:
+                    batch.append(outcome)
+                    self._judge(outcome.problem)
+                if batch and (self.is_full(batch) or time.monotonic() - begun > self.batch_seconds):
+                    recording, batch, begun = batch, [], time.monotonic()
+                    self.record(recording)
+                if problem := self._stopping():
+                    raise Stopped("stopped", problem)
+        finally:
+            self.ending.set()
+            if batch := batch + crew.stop():
+                self.record(batch)
+            self.ending.clear()
+
+    def _permitted(self, items: Sequence[T]) -> Iterator[tuple[T, Permit]]:
+        """What is due, some at a time with the word whether it may be asked for, when its turn comes."""
+        assert self.source.endpoint is not None
+        for start in range(0, len(items), _PERMITTED):
+            some = items[start : start + _PERMITTED]
+            permit = self.client.permit(self.source.endpoint, sorted({item.project for item in some}))
+            yield from ((item, permit) for item in some)
+
+    def _judge(self, problem: KoscheyError | None) -> None:
+        """End the sync when the upstream is away altogether, or asks for peace. Raises: Stopped."""
+        if isinstance(problem, StoreUnavailable):
+            raise Stopped("failed", str(problem))
+        if not isinstance(problem, UpstreamError) or not self.is_outage(problem):
+            self._in_a_row = 0
+            return
+        if (asked := _wants_peace(problem)) is not None:
+            raise Stopped("paused", problem.problem, asked)
+        self._in_a_row += 1
+        if self._in_a_row >= _OUTAGE:
+            raise Outage(f"{_OUTAGE} {self.things} in a row could not be had, the last: {problem.problem}")
+
+
+def _wants_peace(problem: UpstreamError) -> float | None:
+    """For how long (seconds) the whole upstream is to be left alone, if that is longer than a sync waits.
+
+    What one page or file asks for itself concerns that one.
+    """
+    if isinstance(problem, UpstreamUnavailable) and problem.whole and (problem.retry_after or 0) > _PATIENCE:
+        return problem.retry_after
+    return None
