@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from koschey.errors import Conflict, NotFound, RequestInvalid
+from koschey.errors import Conflict, NotFound, RequestInvalid, StoreUnavailable
 from koschey.services.indexes import Indexes
 from koschey.services.upstream_spec import UpstreamSpec
 from tests.fake_upstream import FakeUpstream
@@ -180,3 +183,27 @@ def test_another_process_sees_a_new_hosted_source_at_once(deploy: Deploy) -> Non
     one.koschey.hosted.add("inner", indexes=["main"], actor="test")
     sources = [s.name for s in other.koschey.configuration.index("main").sources]
     assert sources == ["hosted", "inner", "upstream"]
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_who_waits_for_a_connection_is_in_the_way_of_nobody_who_has_one(deploy: Deploy) -> None:
+    """Transactions that have all connections read a changed configuration, and others wait for one."""
+    koschey = deploy().koschey
+    configuration, database = koschey.configuration, koschey.database
+    configuration.indexes()
+    deploy().koschey.indexes.edit_index("main", sources=None, hold_days=3, actor="test")
+
+    def wait() -> None:
+        with pytest.raises(StoreUnavailable):
+            configuration.indexes()
+
+    with ExitStack() as stack:
+        sessions = [stack.enter_context(database.reading()) for _ in range(20)]
+        for session in sessions:
+            session.connection()
+        waits = threading.Thread(target=wait)
+        waits.start()
+        time.sleep(0.3)
+        configuration.indexes(sessions[0])
+        assert waits.is_alive(), "it had the lock, and gave up"
+        waits.join()
