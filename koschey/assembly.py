@@ -31,6 +31,7 @@ from koschey.services.catalog import Catalog
 from koschey.services.checking import Checking
 from koschey.services.configuration import Configuration
 from koschey.services.contents import StoredFiles
+from koschey.services.documents import Documents
 from koschey.services.downloads import Downloads
 from koschey.services.eviction import Eviction, Rules
 from koschey.services.fetching import DownloadLimits
@@ -179,9 +180,16 @@ class _Assembly:
             self.catalog,
             self.store,
             self.downloads,
+            start_deadline=settings.page_deadline,
+        )
+        self.documents = Documents(
+            self.database,
+            self.lookup,
+            self.configuration,
+            self.store,
             self.client,
             self.flights,
-            document_deadline=settings.page_deadline,
+            deadline=settings.page_deadline,
         )
 
     def _fetched(self, file_id: int) -> None:
@@ -279,6 +287,7 @@ class _Assembly:
             eviction=self.eviction,
             root_builder=self.root_builder,
             files=self.files,
+            documents=self.documents,
             downloads=self.downloads,
             health=self.health,
             locks=self.locks,

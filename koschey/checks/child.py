@@ -22,10 +22,21 @@ from typing import IO
 
 import msgspec
 
-from koschey.checks.changes import Comparison
 from koschey.checks.description import Description
-from koschey.checks.embedded import Embedded
-from koschey.checks.subject import Contents, Subject
+from koschey.checks.messages import (
+    READY,
+    TAKEN,
+    CheckRequest,
+    CompareAnswer,
+    CompareRequest,
+    DescribeRequest,
+    ReadAnswer,
+    ReadRequest,
+    UploadAnswer,
+    UploadRequest,
+    Wanted,
+)
+from koschey.checks.subject import Subject
 from koschey.domain.checks import Finding, Outcome
 
 #: Seconds without a request after which a child leaves: others may wait for its memory, and for its slot.
@@ -41,82 +52,10 @@ _MAX_REASON = 2000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 
 
-class Wanted(msgspec.Struct, frozen=True):
-    """A check to do: its name, and the ``module:function`` that does it."""
-
-    name: str
-    run: str
-
-
-class ReadRequest(msgspec.Struct, frozen=True, tag="read"):
-    """Read what is in a file; its METADATA or PKG-INFO is written to ``out``."""
-
-    path: str
-    filename: str
-    out: str
-    seconds: float
-
-
-class CheckRequest(msgspec.Struct, frozen=True, tag="check"):
-    """Do some checks, one after the other, each within ``seconds``."""
-
-    subject: Subject
-    checks: tuple[Wanted, ...]
-    seconds: float
-
-
-class UploadRequest(msgspec.Struct, frozen=True, tag="upload"):
-    """See whether an upload is sound; its METADATA or PKG-INFO is written to ``out``."""
-
-    path: str
-    filename: str
-    out: str
-    seconds: float
-
-
-class UploadAnswer(msgspec.Struct, frozen=True):
-    """What an upload says of itself, or why it is refused."""
-
-    embedded: Embedded | None = None
-    problem: str | None = None
-
-
-class DescribeRequest(msgspec.Struct, frozen=True, tag="describe"):
-    """Make what the METADATA or PKG-INFO at ``path`` says of its project fit for a page."""
-
-    path: str
-    filename: str
-    seconds: float
-
-
-class CompareRequest(msgspec.Struct, frozen=True, tag="compare"):
-    """Compare two files, each a path and its published filename; ``before`` None: with nothing."""
-
-    before: tuple[str, str] | None
-    after: tuple[str, str]
-    seconds: float
-
-
-class CompareAnswer(msgspec.Struct, frozen=True):
-    """What is different, or why that cannot be told."""
-
-    comparison: Comparison | None = None
-    problem: str | None = None
-
-
-class ReadAnswer(msgspec.Struct, frozen=True):
-    """What a file holds, or why it cannot be read."""
-
-    contents: Contents | None = None
-    problem: str | None = None
-
-
 class PluginBroken(Exception):
     """A plug-in module could not be imported."""
 
 
-TAKEN = b'{"taken":true}\n'
-READY = b'{"ready":true}\n'
 _requests = msgspec.json.Decoder(
     ReadRequest | CheckRequest | UploadRequest | DescribeRequest | CompareRequest
 )

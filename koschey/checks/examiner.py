@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from koschey.checks.changes import Comparison
-from koschey.checks.child import (
-    DEFAULT_MEMORY_BYTES,
-    DEFAULT_NICE,
+from koschey.checks.child import DEFAULT_MEMORY_BYTES, DEFAULT_NICE
+from koschey.checks.child_process import ChildLost, ChildProcess
+from koschey.checks.description import Description
+from koschey.checks.embedded import Embedded
+from koschey.checks.messages import (
     CheckRequest,
     CompareAnswer,
     CompareRequest,
@@ -24,9 +26,6 @@ from koschey.checks.child import (
     UploadRequest,
     Wanted,
 )
-from koschey.checks.child_process import ChildLost, ChildProcess
-from koschey.checks.description import Description
-from koschey.checks.embedded import Embedded
 from koschey.checks.slots import Slots
 from koschey.checks.subject import Contents, Subject
 from koschey.domain.checks import Finding, Outcome

@@ -11,7 +11,7 @@ from koschey.cli.deciding import plain, reason_option, split_requirement
 from koschey.cli.running import actor, data_option, json_option, print_table, services
 
 if TYPE_CHECKING:
-    from koschey.services.asks import Ask
+    from koschey.domain.asks import Ask
 
 _STATES = ("open", "released", "rejected", "refused", "withdrawn")
 
@@ -55,7 +55,7 @@ def make(
 @data_option
 def list_(state: str, limit: int, before: int | None, as_json: bool) -> None:  # noqa: FBT001 - click's
     """Requests, the newest first."""
-    from koschey.services.asks import AskState
+    from koschey.domain.asks import AskState
 
     with services() as koschey:
         page = koschey.asks.page(state=AskState(state), limit=limit, before=before)

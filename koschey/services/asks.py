@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from enum import StrEnum
 from typing import Any
 
-import msgspec
 import structlog
 from sqlalchemy import select, text, update
 
+from koschey.domain.asks import Ask, Asker, AskPage, AskState, checked_email
 from koschey.domain.decisions import canonical
 from koschey.domain.names import NormalizedName, normalize
-from koschey.domain.page import Microseconds
 from koschey.domain.quarantine import State
 from koschey.errors import Busy, Conflict, KoscheyError, NotFound, RequestInvalid
 from koschey.services.deciding import checked_reason
@@ -32,49 +30,6 @@ ACTOR = "koschey"
 #: People are shown at once, and wishes are looked through in one run of the sweep.
 MOST = 200
 _LOOKED_THROUGH = 500
-_LONGEST_EMAIL = 254
-
-
-class AskState(StrEnum):
-    """What became of a wish."""
-
-    OPEN = "open"
-    RELEASED = "released"  # the version is visible
-    REJECTED = "rejected"  # somebody said that it never will be
-    REFUSED = "refused"  # a reviewer said no, and left it held
-    WITHDRAWN = "withdrawn"  # everybody who asked took it back
-
-
-class Asker(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the people who ask."""
-
-    actor: str
-    reason: str
-    at: Microseconds
-
-
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """A wish, and its answer if it has one."""
-
-    id: int
-    index: str
-    project: str
-    version: str
-    """As the project spells it."""
-    state: AskState
-    people: int
-    asked_at: Microseconds
-    answered_at: Microseconds | None
-    answered_by: str | None
-    answer: str | None
-
-
-class AskPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Some wishes, those that most people have first, or the newest first."""
-
-    asks: tuple[Ask, ...]
-    next: int | None
-    """``before`` of the part behind."""
 
 
 class Asks:
@@ -281,20 +236,6 @@ class Asks:
         query = select(AskRow).join(AskerRow, AskerRow.ask_id == AskRow.id).where(AskerRow.actor == actor)
         with self._database.reading() as session:
             return list(map(_ask, session.scalars(query.order_by(AskRow.id.desc()).limit(limit))))
-
-
-def checked_email(email: str | None) -> str | None:
-    """An address to write to, or None. Raises: RequestInvalid."""
-    address = (email or "").strip()
-    if not address:
-        return None
-    name, at, host = address.rpartition("@")
-    plain = (
-        address.isascii() and address.isprintable() and not any(sign in " ,;<>()\"'\\" for sign in address)
-    )
-    if not (at and name and host and plain and len(address) <= _LONGEST_EMAIL and "@" not in name):
-        raise RequestInvalid(f"{address!r} is not one e-mail address")
-    return address
 
 
 def _open(tx: Transaction, index: str, project: str, version: str) -> AskRow | None:

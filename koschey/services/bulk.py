@@ -20,7 +20,8 @@ from koschey.errors import Busy, NotFound, RequestInvalid
 from koschey.services.deciding import checked_future, checked_reason
 from koschey.services.deliberation import Case, Deliberation, Result, Verb
 from koschey.services.keyset import Keyset, Page
-from koschey.services.review_queue import QueuedVersion, ReviewQueue, Tab
+from koschey.services.queued_versions import QueuedVersion
+from koschey.services.review_queue import ReviewQueue, Tab
 from koschey.stores.bulk_rows import BulkResultRow, BulkRow
 from koschey.stores.database import Database, now
 from koschey.stores.locks import Locks

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from koschey.checks.description import Description
 from koschey.domain.policy import DAY
 from koschey.errors import BlobMissing, KoscheyError, NotFound
-from koschey.services.files import Files
+from koschey.services.documents import Documents
 from koschey.stores.blobs import BlobStore
 from koschey.stores.database import Database, now
 from koschey.stores.lookup import FileLook
@@ -31,10 +31,12 @@ _KEPT_DAYS = 60
 class Descriptions:
     """Describes files. What a METADATA says is rendered in a process that can be killed."""
 
-    def __init__(self, database: Database, store: BlobStore, files: Files, examiner: Examiner) -> None:
+    def __init__(
+        self, database: Database, store: BlobStore, documents: Documents, examiner: Examiner
+    ) -> None:
         self._database = database
         self._store = store
-        self._files = files
+        self._documents = documents
         self._examiner = examiner
 
     def of(self, look: FileLook) -> Description | None:
@@ -46,7 +48,7 @@ class Descriptions:
                     return known
                 metadata = b"".join(self._store.read(look.metadata_sha256))
             else:
-                metadata = self._files.metadata(look)
+                metadata = self._documents.metadata(look)
             return self._made(metadata, look.filename)
         except (NotFound, BlobMissing):
             return None

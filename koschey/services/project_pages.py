@@ -9,10 +9,11 @@ from packaging.version import InvalidVersion, Version
 from sqlalchemy import select
 
 from koschey.checks.description import Description
+from koschey.domain.asks import Ask
 from koschey.domain.names import NormalizedName
 from koschey.domain.quarantine import State
 from koschey.domain.why import Explanation
-from koschey.services.asks import Ask, Asks
+from koschey.services.asks import Asks
 from koschey.services.cases import Case, Judged
 from koschey.services.descriptions import Descriptions
 from koschey.services.explanations import Explanations

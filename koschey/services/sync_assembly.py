@@ -7,8 +7,8 @@ from typing import Protocol
 from koschey.jobs.queue import Queue
 from koschey.services.arrivals import Arrivals
 from koschey.services.configuration import Configuration
+from koschey.services.documents import Documents
 from koschey.services.downloads import Downloads
-from koschey.services.files import Files
 from koschey.services.holds import Holds
 from koschey.services.indexes import Indexes
 from koschey.services.keeping import Keeping
@@ -54,7 +54,7 @@ class Parts(Protocol):
     @property
     def holds(self) -> Holds: ...
     @property
-    def files(self) -> Files: ...
+    def documents(self) -> Documents: ...
     @property
     def downloads(self) -> Downloads: ...
     @property
@@ -83,7 +83,7 @@ def make_sync(parts: Parts) -> Sync:
             _choosing(parts, progress, projects),
             _pages(parts, projects),
             _storing(parts, files),
-            Dependencies(database, parts.lookup, parts.keeping, parts.files),
+            Dependencies(database, parts.lookup, parts.keeping, parts.documents),
             lambda: parts.queue.submit("derive_work"),
             parts.lookup.connections.keep,
         ),

@@ -13,7 +13,7 @@ from koschey.domain.filters import wanted
 from koschey.domain.seeds import Names, extras_of, required
 from koschey.errors import KoscheyError, StoreUnavailable
 from koschey.services.configuration import SourceConfig
-from koschey.services.files import Files
+from koschey.services.documents import Documents
 from koschey.services.keeping import Keeping
 from koschey.services.sync_pass import Stopped
 from koschey.stores.database import Database
@@ -28,11 +28,11 @@ _VERSIONS = 2
 class Dependencies:
     """Reads METADATA of what seeds ask for, and keeps what it requires."""
 
-    def __init__(self, database: Database, lookup: Lookup, keeping: Keeping, files: Files) -> None:
+    def __init__(self, database: Database, lookup: Lookup, keeping: Keeping, documents: Documents) -> None:
         self._database = database
         self._lookup = lookup
         self._keeping = keeping
-        self._files = files
+        self._documents = documents
 
     def expand(self, source: SourceConfig, stopping: Callable[[], str | None]) -> bool:
         """Keep what the names that came without their dependencies require; whether any is new.
@@ -76,7 +76,7 @@ class Dependencies:
 
     def _lines(self, look: FileLook) -> list[str]:
         try:
-            raw, _ = parse_email(self._files.metadata(look))
+            raw, _ = parse_email(self._documents.metadata(look))
         except StoreUnavailable:
             raise
         except KoscheyError as error:

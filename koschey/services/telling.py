@@ -17,8 +17,9 @@ import msgspec
 import structlog
 from sqlalchemy import select, update
 
+from koschey.domain.asks import AskState
 from koschey.errors import Busy, KoscheyError
-from koschey.services.asks import ACTOR, AskState
+from koschey.services.asks import ACTOR
 from koschey.stores.ask_rows import AskerRow, AskRow
 from koschey.stores.database import Database, now
 from koschey.stores.locks import Locks

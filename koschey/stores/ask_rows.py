@@ -28,7 +28,7 @@ class AskRow(Base):
     spelled: Mapped[str] = mapped_column(Text)
     """As the project spells it: what people read."""
     state: Mapped[str] = mapped_column(String(10))
-    """``koschey.services.asks.AskState``."""
+    """``koschey.domain.asks.AskState``."""
     people: Mapped[int] = mapped_column(default=0)
     asked_at: Mapped[int] = mapped_column(BigInteger)
     seen_serial: Mapped[int] = mapped_column(BigInteger, default=0)

@@ -17,6 +17,7 @@ from koschey.services.authentication import Authentication
 from koschey.services.catalog import Catalog
 from koschey.services.checking import Checking
 from koschey.services.configuration import Configuration
+from koschey.services.documents import Documents
 from koschey.services.downloads import Downloads
 from koschey.services.eviction import Eviction
 from koschey.services.files import Files
@@ -76,6 +77,7 @@ class Core:
     eviction: Eviction
     root_builder: RootBuilder
     files: Files
+    documents: Documents
     downloads: Downloads
     health: Health
     locks: Locks

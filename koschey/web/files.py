@@ -60,7 +60,7 @@ def provenance(index: str, project: str, version: str, filename: str) -> Respons
     if not accepts_integrity(request.headers.get("Accept")):
         raise NotAcceptable((INTEGRITY_JSON,))
     look = koschey().files.find_named(index, normalize(project), version, filename)
-    return _document(koschey().files.provenance(look), INTEGRITY_JSON, "private, no-cache")
+    return _document(koschey().documents.provenance(look), INTEGRITY_JSON, "private, no-cache")
 
 
 def _found(index: str, path: str) -> FileLook:
@@ -218,7 +218,7 @@ def _document(body: bytes, kind: str, cache: str) -> Response:
 
 
 def _metadata(_index: str, look: FileLook) -> Response:
-    return _document(koschey().files.metadata(look), METADATA_TYPE, CACHE_FILE)
+    return _document(koschey().documents.metadata(look), METADATA_TYPE, CACHE_FILE)
 
 
 def _provenance_url(index: str, look: FileLook) -> Response:

@@ -43,7 +43,7 @@ class Packages(Deciding):
             made = self.__dict__.get("descriptions")
             if made is None:
                 # Its own process: somebody waits for the page, and hundreds of files may wait for checks.
-                made = Descriptions(self.database, self.store, self.files, Examiner(children=1, nice=0))
+                made = Descriptions(self.database, self.store, self.documents, Examiner(children=1, nice=0))
                 self.__dict__["descriptions"] = made
         assert made is not None
         return made

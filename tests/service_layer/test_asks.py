@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 
+from koschey.domain.asks import Ask, AskState, checked_email
 from koschey.errors import Conflict, NotFound, RequestInvalid, SettingsInvalid
-from koschey.services.asks import Ask, AskState, checked_email
 from tests.fake_upstream import FakeUpstream
 from tests.service_layer.conftest import Deploy, Deployment, on_both
 

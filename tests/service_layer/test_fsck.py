@@ -65,8 +65,8 @@ def world(deploy: Deploy, upstream: FakeUpstream) -> tuple[Deployment, UpstreamF
     # The jobs that the looks and the download submitted would mend what a test breaks.
     eventually(lambda: not here.rows("SELECT 1 FROM file WHERE due_at IS NOT NULL"), 60)
     look = here.find(file)
-    here.koschey.files.metadata(look)
-    here.koschey.files.provenance(look)
+    here.koschey.documents.metadata(look)
+    here.koschey.documents.provenance(look)
     return here, file
 
 

@@ -344,7 +344,7 @@ def test_what_was_measured_and_verified_here_is_not_what_a_page_says_later(
 ) -> None:
     [wheel] = project.files.values()
     assert wheel.metadata is not None
-    assert here.koschey.files.metadata(here.find(wheel)) == wheel.metadata
+    assert here.koschey.documents.metadata(here.find(wheel)) == wheel.metadata
     for _ in here.fetch(wheel).follower:
         pass
     eventually(lambda: here.file(wheel.filename)["stored_at"] is not None)

@@ -6,7 +6,8 @@ import pytest
 
 from koschey.errors import NotFound, Overtaken, RequestInvalid
 from koschey.services.deliberation import Case, Verb
-from koschey.services.review_queue import QueuedVersion, Risk, Tab
+from koschey.services.queued_versions import QueuedVersion, Risk
+from koschey.services.review_queue import Tab
 from tests.fake_upstream import FakeUpstream
 from tests.service_layer.conftest import Deploy, Deployment, on_both
 from tests.service_layer.test_review import fresh, quiet

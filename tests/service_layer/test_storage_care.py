@@ -107,8 +107,8 @@ def test_whatever_a_row_refers_to_stays(care: Care, upstream: FakeUpstream) -> N
     provenance = {"version": 1, "attestation_bundles": []}
     file = care.stored(upstream, "sample", provenance=provenance)
     look = care.here.find(file)
-    care.here.koschey.files.metadata(look)
-    care.here.koschey.files.provenance(look)
+    care.here.koschey.documents.metadata(look)
+    care.here.koschey.documents.provenance(look)
     for _ in range(3):
         swept = care.orphans.sweep()
         assert (swept.looked_at, swept.marked, swept.deleted) == (3, 0, 0)

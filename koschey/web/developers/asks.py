@@ -26,7 +26,7 @@ def mine() -> Response:
 @requires(Permission.AUDIT, some=True)
 def everybodys() -> Response:
     """Requests in a state, the newest first, with the people behind each."""
-    from koschey.services.asks import AskState
+    from koschey.domain.asks import AskState
 
     states = {state.value: state for state in AskState}
     state = states.get(request.args.get("state", ""), AskState.OPEN)
