@@ -120,7 +120,7 @@ def _keep_spec(options: dict[str, Any]) -> Any:
     kinds = None if said["kinds"] is None else tuple(filter(None, said["kinds"].split(",")))
     for option, name in _FILTERS.items():
         _usable(option, name, kinds if name == "kinds" else several[name])
-    seeds = tuple(SeedFile(path.name, _text(path)) for path in said["seeds"])
+    seeds = tuple(SeedFile(path.name, _text(path), _beside(path)) for path in said["seeds"])
     spec = KeepSpec(
         mode=None if said["mode"] is None else Mode(said["mode"]),
         names=None if said["names_file"] is None else _text(said["names_file"]),
@@ -153,6 +153,20 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise click.UsageError(f"cannot read {path}: {error}") from None
+
+
+def _beside(seed: Path) -> dict[str, str]:
+    """The files that a requirements file names, and that those name; by their paths from its folder."""
+    from koschey.domain.seeds import mentioned
+
+    found: dict[str, str] = {}
+    todo = [] if seed.suffix in (".lock", ".toml") else mentioned(seed.name, _text(seed))
+    while todo:
+        name = todo.pop()
+        if name not in found and name != seed.name:
+            found[name] = _text(seed.parent / name)
+            todo += mentioned(name, found[name])
+    return found
 
 
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}

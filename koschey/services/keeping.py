@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, insert, select
+from sqlalchemy import ColumnElement, delete, insert, select
 
 from koschey.domain.filters import Filters, Mode, filters_of
 from koschey.domain.seeds import Names, named, seeded
@@ -20,6 +20,7 @@ from koschey.stores.sync_rows import KeptName
 
 #: Where names of a list came from, beside the files of seeds and ``dependency of …``.
 LIST = "names"
+_DEPENDENCY = "dependency of "
 #: Connections to one upstream at once.
 MOST_CONNECTIONS = 64
 
@@ -30,6 +31,8 @@ class SeedFile:
 
     filename: str
     text: str
+    beside: Mapping[str, str] = field(default_factory=dict)
+    """Texts of the files that it names, as ``koschey.domain.seeds.seeded`` takes them."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class Keeping:
         if spec.seeds is not None:
             made = []
             for seed in spec.seeds:
-                names, complete = seeded(seed.filename, seed.text)
+                names, complete = seeded(seed.filename, seed.text, seed.beside)
                 if not names:
                     raise RequestInvalid(
                         f"{seed.filename}: no project in it comes from an index; what is kept stays"
@@ -106,43 +109,45 @@ class Keeping:
             told.append("seeds=" + ",".join(seed.filename for seed in spec.seeds))
         return told, found
 
-    def names(self, source_id: int) -> dict[str, list[str]]:
+    def names(self, source_id: int) -> Names:
         """The names of lists and seeds, with what is asked of each (``koschey.domain.seeds.Names``)."""
-        query = select(KeptName.name, KeptName.specifiers).where(KeptName.source_id == source_id)
-        with self._database.reading() as session:
-            return {name: msgspec.json.decode(text, type=list[str]) for name, text in session.execute(query)}
+        return self._asked(KeptName.source_id == source_id)
 
-    def unresolved(self, source_id: int) -> dict[str, list[str]]:
-        """Those of them whose dependencies are to be kept as well."""
-        query = select(KeptName.name, KeptName.specifiers).where(
-            KeptName.source_id == source_id, KeptName.dependencies
+    def unresolved(self, source_id: int) -> Names:
+        """Those of them whose dependencies are to be kept as well, as far as it is asked with them."""
+        return self._asked((KeptName.source_id == source_id) & KeptName.dependencies)
+
+    def _asked(self, which: ColumnElement[bool]) -> Names:
+        query = (
+            select(KeptName.name, KeptName.specifiers).where(which).order_by(KeptName.name, KeptName.origin)
         )
+        names: Names = {}
         with self._database.reading() as session:
-            return {name: msgspec.json.decode(text, type=list[str]) for name, text in session.execute(query)}
+            for name, specifiers in session.execute(query):
+                _more(names.setdefault(name, []), msgspec.json.decode(specifiers, type=list[str]))
+        return names
 
-    def add_dependencies(self, source_id: int, of: str, names: Names) -> int:
-        """Keep what a kept name requires; returns how many names or demands are new."""
-        new = 0
+    def add_dependencies(self, source_id: int, of: str, names: Names) -> set[str]:
+        """Keep what a kept name requires; returns the names that are new, or of which more is asked."""
+        new = set()
         with self._database.transaction() as tx:
             for name, specifiers in names.items():
-                row = tx.session.get(KeptName, (source_id, name))
-                if row is None:
-                    tx.session.add(
-                        KeptName(
-                            source_id=source_id,
-                            name=name,
-                            specifiers=msgspec.json.encode(specifiers).decode(),
-                            origin=f"dependency of {of}",
-                            dependencies=True,
-                        )
+                rows = tx.session.scalars(
+                    select(KeptName).where(
+                        KeptName.source_id == source_id, KeptName.name == name, KeptName.dependencies
                     )
-                    new += 1
+                ).all()
+                asked = [each for row in rows for each in msgspec.json.decode(row.specifiers, type=list[str])]
+                if not set(specifiers) - set(asked):
                     continue
+                new.add(name)
+                row = next((row for row in rows if row.origin.startswith(_DEPENDENCY)), None)
+                if row is None:
+                    row = KeptName(source_id=source_id, name=name, specifiers="[]", dependencies=True)
+                    row.origin = _DEPENDENCY + of
+                    tx.session.add(row)
                 known = msgspec.json.decode(row.specifiers, type=list[str])
-                more = [each for each in specifiers if each not in known]
-                if more and row.dependencies:
-                    row.specifiers = msgspec.json.encode(known + more).decode()
-                    new += 1
+                row.specifiers = msgspec.json.encode(_more(known, specifiers)).decode()
         return new
 
     def owned(self, source_id: int) -> Callable[[str], bool]:
@@ -166,8 +171,14 @@ class Keeping:
             rows = session.scalars(select(Source).where(Source.kind == SourceKind.UPSTREAM)).all()
             origins = session.execute(select(KeptName.source_id, KeptName.origin, KeptName.name)).all()
         lists: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-        for source_id, origin, _ in origins:
-            lists[source_id]["dependencies" if origin.startswith("dependency of ") else origin] += 1
+        given = {
+            (source_id, name) for source_id, origin, name in origins if not origin.startswith(_DEPENDENCY)
+        }
+        for source_id, origin, name in origins:
+            if not origin.startswith(_DEPENDENCY):
+                lists[source_id][origin] += 1
+            elif (source_id, name) not in given:
+                lists[source_id]["dependencies"] += 1
         return {
             row.name: {
                 "mode": row.mode,
@@ -182,30 +193,25 @@ class Keeping:
 
 
 def _replace(tx: Transaction, source_id: int, which: Any, lists: Sequence[tuple[str, Names, bool]]) -> None:
-    """Names that were of that kind go; a name in several lists is kept for all that they ask of it."""
+    """Names that were of that kind go. Those of others stay, and what they ask of the same names."""
     tx.session.execute(delete(KeptName).where(KeptName.source_id == source_id, which))
-    rows: dict[str, dict[str, Any]] = {}
+    asked: dict[tuple[str, str, bool], list[str]] = defaultdict(list)
     for origin, names, dependencies in lists:
         for name, specifiers in names.items():
-            row = rows.setdefault(
-                name, {"source_id": source_id, "name": name, "origin": origin, "specifiers": []}
-            )
-            row["specifiers"] += [each for each in specifiers if each not in row["specifiers"]]
-            row["dependencies"] = row.get("dependencies", False) or dependencies
-    others = {
-        row.name: row for row in tx.session.scalars(select(KeptName).where(KeptName.source_id == source_id))
-    }
-    for name in others.keys() & rows.keys():
-        row = rows.pop(name)
-        known = msgspec.json.decode(others[name].specifiers, type=list[str])
-        others[name].specifiers = msgspec.json.encode(
-            known + [each for each in row["specifiers"] if each not in known]
-        ).decode()
-    if rows:
-        made = [
-            row | {"specifiers": msgspec.json.encode(row["specifiers"]).decode()} for row in rows.values()
+            _more(asked[origin, name, dependencies], specifiers)
+    if asked:
+        rows = [
+            {"source_id": source_id, "origin": origin, "name": name, "dependencies": dependencies}
+            | {"specifiers": msgspec.json.encode(specifiers).decode()}
+            for (origin, name, dependencies), specifiers in asked.items()
         ]
-        tx.session.execute(insert(KeptName), made)
+        tx.session.execute(insert(KeptName), rows)
+
+
+def _more(known: list[str], others: Iterable[str]) -> list[str]:
+    """``known``, with what of the others it has not."""
+    known += [each for each in dict.fromkeys(others) if each not in known]
+    return known
 
 
 def _filters(row: Source, spec: KeepSpec) -> Filters:

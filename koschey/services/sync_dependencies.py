@@ -34,13 +34,16 @@ class Dependencies:
         self._keeping = keeping
         self._documents = documents
 
-    def expand(self, source: SourceConfig, stopping: Callable[[], str | None]) -> bool:
-        """Keep what the names that came without their dependencies require; whether any is new.
+    def expand(self, source: SourceConfig, stopping: Callable[[], str | None]) -> set[str]:
+        """Keep what the names that came without their dependencies require.
+
+        Returns:
+            The names that are new, or of which more is asked than before.
 
         Raises:
             Stopped: ``stopping`` said so. StoreUnavailable.
         """
-        new = 0
+        new: set[str] = set()
         for name, specifiers in self._keeping.unresolved(source.id).items():
             if problem := stopping():
                 raise Stopped("stopped", problem)
@@ -50,8 +53,8 @@ class Dependencies:
                 for other, demands in required(self._lines(look), extras, source.filters.pythons).items():
                     known = found.setdefault(other, [])
                     known += [each for each in demands if each not in known]
-            new += self._keeping.add_dependencies(source.id, name, found)
-        return new > 0
+            new |= self._keeping.add_dependencies(source.id, name, found)
+        return new
 
     def _read(self, source: SourceConfig, name: str, specifiers: list[str]) -> list[FileLook]:
         """The newest wheels of a name that are kept, one of each version."""

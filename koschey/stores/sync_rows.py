@@ -9,14 +9,14 @@ from koschey.stores.models import Base
 
 
 class KeptName(Base):
-    """A name that the lists and seeds of an upstream ask for."""
+    """A name that a list, a seed or what those require asks for; one may be asked for by several."""
 
     __tablename__ = "kept_name"
     source_id: Mapped[int] = mapped_column(ForeignKey("source.id", ondelete="CASCADE"), primary_key=True)
     name: Mapped[str] = mapped_column(String(200), primary_key=True)
     specifiers: Mapped[str] = mapped_column(Text)
     """JSON: requirements without the name, of which one must fit; an empty one is for all versions."""
-    origin: Mapped[str] = mapped_column(Text)
+    origin: Mapped[str] = mapped_column(Text, primary_key=True)
     """The file that it was in, or whose dependency it is."""
     dependencies: Mapped[bool] = mapped_column(default=False)
     """Whether what it requires is to be kept as well."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from koschey.domain.seeds import named, required, seeded
+from koschey.domain.seeds import mentioned, named, required, seeded
 from koschey.errors import RequestInvalid
 
 PYLOCK = """
@@ -71,6 +71,37 @@ def test_what_cannot_be_read_is_refused_with_the_place(filename: str, text: str,
         seeded(filename, text)
 
 
+def test_files_that_a_requirements_file_names_are_read_with_it_and_constraints_narrow_it() -> None:
+    beside = {
+        "in/base.txt": "\ufeffone[a]>=1\n-c ../limits.txt\n-r base.txt\n",
+        "more.txt": "two\n",
+        "limits.txt": "one<2\nunused==1\ntwo<3; python_version < '3.9'\n",
+    }
+    text = "-r in/base.txt\n-rmore.txt\nthree\n"
+
+    assert mentioned("requirements.txt", text) == ["in/base.txt", "more.txt"]
+    assert mentioned("in/base.txt", beside["in/base.txt"]) == ["limits.txt", "in/base.txt"]
+    assert seeded("requirements.txt", text, beside)[0] == {"one": ["[a]>=1,<2"], "two": [""], "three": [""]}
+
+
+@pytest.mark.parametrize("line", ["-r other.txt", "-rother.txt", "--requirement=other.txt", "-c other.txt"])
+def test_a_file_that_is_not_there_is_no_file_without_names(line: str) -> None:
+    with pytest.raises(RequestInvalid, match=r"line 2.*not there"):
+        seeded("requirements.txt", f"one\n{line}\n")
+
+
+def test_what_comes_from_an_address_or_a_path_is_no_name_of_an_index() -> None:
+    lines = [
+        "https://upstream.example/two-1.0-py3-none-any.whl",
+        "git+https://upstream.example/three.git#egg=three",
+        "./four",
+        "wheels/five-1.0-py3-none-any.whl ; python_version > '3'",
+        "-e .",
+        "one",
+    ]
+    assert seeded("requirements.txt", "\ufeff" + "\n".join(lines)) == ({"one": [""]}, False)
+
+
 def test_a_list_of_names() -> None:
     assert named("One\n\n# nothing\ntwo.x # why\n") == {"one": [""], "two-x": [""]}
     with pytest.raises(RequestInvalid, match="line 2"):
@@ -89,3 +120,16 @@ def test_what_metadata_requires() -> None:
     ]
     assert required(lines, ["more"], ["3.12"]) == {"plain": [">=1"], "windows": [""], "more": ["[x]"]}
     assert "old" in required(lines, [], [])
+
+
+def test_what_is_required_somewhere_does_not_hang_on_this_machine() -> None:
+    lines = [
+        "windows; extra == 'More' and sys_platform == 'win32'",
+        "old; python_version < '3.9' and extra == 'more'",
+        "pypy; implementation_name == 'pypy' and extra == 'more'",
+        "late; python_full_version >= '3.12.4'",
+        "nowhere; sys_platform == 'win32' and os_name == 'posix'",
+    ]
+    assert required(lines, ["more"], []).keys() == {"windows", "old", "pypy", "late"}
+    assert required(lines, ["more"], ["3.12"]).keys() == {"windows", "pypy", "late"}
+    assert required(lines, [], ["3.8"]) == {}

@@ -343,6 +343,34 @@ def test_a_seed_is_kept_with_what_it_requires(here: Deployment, upstream: FakeUp
     assert upstream.count("/") == 0
 
 
+@on_both
+def test_a_name_may_be_in_a_list_and_in_a_seed_and_stays_while_one_of_them_has_it(
+    here: Deployment, upstream: FakeUpstream
+) -> None:
+    for version in ("1.0", "2.0"):
+        upstream.project("app").release(version, requires=["lib"])
+    upstream.project("lib").release("1.0", requires=["base"])
+    for name in ("base", "other"):
+        upstream.project(name).release("1.0")
+    keep(here, mode=Mode.FULL, names="app\nlib\n", seeds=(SeedFile("requirements.txt", "app==1.0\n"),))
+    kept = here.koschey.keeping.describe()["upstream"]["names"]
+
+    assert kept == {"names": 2, "requirements.txt": 1}
+    sync(here)
+    assert names(here) == {"app", "lib", "base"}
+
+    keep(here, names="other\n")
+    source = here.koschey.sync.source("upstream")
+    assert here.koschey.keeping.names(source.id) == {
+        "app": ["==1.0"],
+        "base": [""],
+        "lib": [""],
+        "other": [""],
+    }
+    keep(here, seeds=())
+    assert here.koschey.keeping.names(source.id) == {"other": [""]}
+
+
 def test_a_list_that_cannot_be_read_changes_nothing(here: Deployment) -> None:
     with pytest.raises(RequestInvalid, match="line 2"):
         keep(here, mode=Mode.FULL, names="fine\n../evil\n")
