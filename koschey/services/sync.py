@@ -9,14 +9,22 @@ from typing import Any
 import structlog
 
 from koschey.domain.filters import Mode
-from koschey.errors import Busy, Conflict, KoscheyError, NotFound, UpstreamError, UpstreamUnavailable
+from koschey.errors import (
+    Busy,
+    Conflict,
+    KoscheyError,
+    NotFound,
+    StoreUnavailable,
+    UpstreamError,
+    UpstreamUnavailable,
+)
 from koschey.services.configuration import Configuration, SourceConfig
 from koschey.services.indexes import Indexes
 from koschey.services.sync_due import DueProjects
 from koschey.services.sync_pass import Stopped
 from koschey.services.sync_phases import Options, Phases, Timing
 from koschey.services.sync_progress import NEW_RUN, Progress
-from koschey.services.sync_schedule import LOCK_SECONDS, lock_name, runs
+from koschey.services.sync_schedule import LOCK_SECONDS, TIME_IS_UP, lock_name, runs
 from koschey.services.sync_summary import Summaries, running
 from koschey.stores.database import now
 from koschey.stores.locks import Locks
@@ -130,16 +138,18 @@ class Sync:
 
         def stopping() -> str | None:
             if ends is not None and time.monotonic() > ends:
-                return "its time is up; the next one goes on"
+                return TIME_IS_UP
             return self._stop or paused()
 
         ended: dict[str, Any] = {}
+        phase: dict[str, Any] = {"phase": None}
         timing = Timing()
         try:
             ended = self._phases.run(source, options, stopping, timing)
         except Stopped as stop:
             outcome = "continues" if stop.outcome == "stopped" else stop.outcome
             ended = {"outcome": outcome, "problem": stop.problem}
+            phase = {} if stop.ours else phase
         except UpstreamError as error:
             ended = {"outcome": "failed", "problem": error.problem}
             if isinstance(error, UpstreamUnavailable) and error.whole and error.retry_after is not None:
@@ -148,12 +158,14 @@ class Sync:
             raise
         except KoscheyError as error:
             ended = {"outcome": "failed", "problem": str(error)}
+            # As one that was killed: it is gone on with as soon as somebody looks.
+            phase = {} if isinstance(error, StoreUnavailable) else phase
             raise
         finally:
             ended = ended or {"outcome": "failed", "problem": "it crashed; the log says where"}
             if ended["outcome"] == "ok":
                 ended["in_step_at"] = begun
-            self._progress.put(source.id, phase=None, ended_at=now(), **ended)
+            self._progress.put(source.id, **phase, ended_at=now(), **ended)
             log.info("sync.ended", upstream=source.name, **ended)
         return self._summaries.of(source) | {"phases": timing.seconds}
 

@@ -58,6 +58,7 @@ class StoredBySync:
         self._database = database
         self._due = due
         self._client = client
+        self._blobs = blobs
         self._fetching = Fetching(lookup, client, blobs, downloads, deadline=deadline)
         self._storing = _Storing(database, blobs)
 
@@ -65,8 +66,12 @@ class StoredBySync:
         """Say of every known file of the upstream anew whether it is due: mode or filters changed."""
         choose_files_again(self._database, KnownProjects(self._database), source, names)
 
-    def clear_spool(self, source: SourceConfig) -> None:
-        """Remove what a sync that was killed left on its way in. Only while no other one runs."""
+    def prepare(self, source: SourceConfig) -> None:
+        """See that files can be stored, before any is asked for, and remove what one that was killed left.
+
+        Only while no other sync of the upstream runs. Raises: StoreUnavailable.
+        """
+        self._blobs.check()
         self._fetching.clear_spool(source)
 
     def run(

@@ -40,12 +40,18 @@ class Share:
 
 
 class Stopped(Exception):
-    """The sync ends here: ``problem`` says why, ``retry_after`` for how long the upstream wants peace."""
+    """The sync ends here: ``problem`` says why, ``retry_after`` for how long the upstream wants peace.
 
-    def __init__(self, outcome: str, problem: str, retry_after: float | None = None) -> None:
+    ``ours``: it is a store of our own that failed.
+    """
+
+    def __init__(
+        self, outcome: str, problem: str, retry_after: float | None = None, *, ours: bool = False
+    ) -> None:
         self.outcome = outcome
         self.problem = problem
         self.retry_after = retry_after
+        self.ours = ours
         super().__init__(problem)
 
 
@@ -169,7 +175,7 @@ class Pass[T: Item, R: Outcome](ABC):
     def _judge(self, problem: KoscheyError | None) -> None:
         """End the sync when the upstream is away altogether, or asks for peace. Raises: Stopped."""
         if isinstance(problem, StoreUnavailable):
-            raise Stopped("failed", str(problem))
+            raise Stopped("failed", str(problem), ours=True)
         if not isinstance(problem, UpstreamError) or not self.is_outage(problem):
             self._in_a_row = 0
             return

@@ -170,7 +170,7 @@ class Phases:
 
     def _fetch(self, source: SourceConfig, options: Options, stopping: Callable[[], str | None]) -> None:
         """Every file that is due; those that failed once more."""
-        self._storing.clear_spool(source)
+        self._storing.prepare(source)
         for attempt in range(2):
             by = _asked_by(options)
             due = self._files.count(source.id, by)

@@ -16,6 +16,10 @@ from koschey.stores.locks import Locks
 FRESH = 10_000_000
 #: Seconds that a sync waits for its lock: as long as somebody may have it to see whether one runs.
 LOCK_SECONDS = 2.0
+#: Why one that was begun by a worker ended before it was through.
+TIME_IS_UP = "its time is up; the next one goes on"
+#: One that could not find out anything is begun again after so long (microseconds), or when it is due anyhow.
+_AFTER_FAILURE: Microseconds = 300_000_000
 
 
 def lock_name(source_id: int) -> str:
@@ -48,19 +52,22 @@ def submit_due(database: Database, locks: Locks, submit: Callable[[str, int], No
         StoreUnavailable: the database failed.
     """
     with database.reading() as session:
-        due = session.execute(_DUE, {"now": now()}).all()
+        values = {"now": now(), "time_is_up": TIME_IS_UP, "after_failure": _AFTER_FAILURE}
+        due = session.execute(_DUE, values).all()
     for source_id, phase, seen_at in due:
         if not runs(locks, source_id, phase, seen_at):
             submit("sync_upstream", source_id)
 
 
-# Name by name, nothing is due before a page is old enough or a name of a list was never looked at.
+# Name by name, nothing is due before a page is old enough or a name of a list was never looked at. Where the
+# schedule begins none, it still goes on with what was begun by command and is no more than a part.
 _DUE = text(
     "SELECT s.id, t.phase, t.seen_at FROM source s LEFT JOIN sync_state t ON t.source_id = s.id "
-    "WHERE s.kind = 'upstream' AND s.mode <> 'proxy' AND s.sync_seconds > 0 "
-    "AND s.paused_at IS NULL "
+    "WHERE s.kind = 'upstream' AND s.mode <> 'proxy' AND s.paused_at IS NULL "
+    "AND (s.sync_seconds > 0 OR (t.outcome = 'continues' AND t.problem = :time_is_up)) "
     "AND COALESCE(t.paused_until, 0) <= :now "
     "AND (t.phase IS NOT NULL OR t.outcome = 'continues' "
+    "OR (t.outcome = 'failed' AND COALESCE(t.ended_at, 0) < :now - :after_failure) "
     "OR COALESCE(t.ended_at, 0) < :now - s.sync_seconds * 1000000) "
     "AND (s.mode <> 'known' OR t.phase IS NOT NULL OR t.outcome = 'continues' OR EXISTS ("
     "SELECT 1 FROM project p WHERE p.source_id = s.id AND p.state = 'present' "

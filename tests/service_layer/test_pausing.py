@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from koschey.domain.filters import Mode
-from koschey.errors import Conflict
+from koschey.errors import Conflict, StoreUnavailable, UpstreamError
 from koschey.services import sync as sync_module
 from koschey.services.keeping import KeepSpec
 from koschey.services.sync_schedule import lock_name, submit_due
@@ -87,6 +87,66 @@ def test_a_sync_that_was_killed_is_due_at_once_and_one_that_waits_is_not(full: D
 
     full.execute(f"UPDATE sync_state SET seen_at = {now()}")
     assert schedule() == [], "it may only just have begun"
+
+
+def test_a_sync_that_failed_is_due_again_soon(full: Deployment, upstream: FakeUpstream) -> None:
+    """An upstream that was away for a moment is not a whole period of the schedule behind."""
+    upstream.fail("/", status=502)
+    with pytest.raises(UpstreamError):
+        full.koschey.sync.run("upstream")
+    assert _scheduled(full) == [], "it is left alone for a while"
+
+    full.execute(f"UPDATE sync_state SET ended_at = {now() - 310_000_000}")
+
+    assert len(_scheduled(full)) == 1
+
+
+def test_a_sync_that_our_own_storage_ended_is_due_at_once_and_asks_for_no_file_in_vain(
+    full: Deployment, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise StoreUnavailable("files", "no space is left")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(full.koschey.store), "publish_all", fail)
+        with pytest.raises(StoreUnavailable):
+            full.koschey.sync.run("upstream")
+    [status] = full.koschey.sync.status()
+    assert (status["outcome"], status["problem"]) == ("failed", "files: no space is left")
+
+    full.execute(f"UPDATE sync_state SET seen_at = {now() - 15_000_000}")
+    assert len(_scheduled(full)) == 1
+    assert not full.koschey.sync.status()[0]["running"]
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(full.koschey.store), "check", fail)
+        upstream.requests.clear()
+        with pytest.raises(StoreUnavailable):
+            full.koschey.sync.run("upstream")
+    assert [seen.target for seen in upstream.requests] == ["/"]
+    assert full.koschey.sync.run("upstream")["outcome"] == "ok"
+
+
+def test_a_part_of_a_sync_by_command_is_followed_by_the_others(full: Deployment) -> None:
+    """Also where the schedule begins none by itself; what a person stopped stays stopped there."""
+    full.koschey.keeping.edit("upstream", KeepSpec(sync_seconds=0), actor="test")
+    [source] = full.koschey.configuration.upstreams()
+    assert _scheduled(full) == []
+
+    full.koschey.sync.scheduled(source.id, seconds=0)
+
+    assert full.koschey.sync.status()[0]["outcome"] == "continues"
+    assert len(_scheduled(full)) == 1
+    full.koschey.sync.stop("signal SIGINT")
+    assert full.koschey.sync.run("upstream")["outcome"] == "continues"
+    assert _scheduled(full) == []
+
+
+def _scheduled(full: Deployment) -> list[tuple[Any, ...]]:
+    """What the schedule submits now."""
+    submitted: list[tuple[Any, ...]] = []
+    submit_due(full.koschey.database, full.koschey.locks, lambda *given: submitted.append(given))
+    return submitted
 
 
 def test_a_sync_that_runs_ends_and_the_next_one_goes_on(
