@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, text
 
 from koschey.domain.filters import Filters, Mode, filters_of
 from koschey.domain.seeds import Names, named, seeded
@@ -192,6 +192,16 @@ class Keeping:
         }
 
 
+def asked_of(connection: Connection, source_id: int, names: Sequence[str]) -> tuple[Names, bool]:
+    """Of those names what lists and seeds of a source ask for, and whether there are any of these at all."""
+    if not names or connection.execute(_ANY, {"source_id": source_id}).first() is None:
+        return {}, False
+    asked: Names = {}
+    for name, specifiers in connection.execute(_ASKED, {"source_id": source_id, "names": list(names)}):
+        _more(asked.setdefault(name, []), msgspec.json.decode(specifiers, type=list[str]))
+    return asked, True
+
+
 def _replace(tx: Transaction, source_id: int, which: Any, lists: Sequence[tuple[str, Names, bool]]) -> None:
     """Names that were of that kind go. Those of others stay, and what they ask of the same names."""
     tx.session.execute(delete(KeptName).where(KeptName.source_id == source_id, which))
@@ -244,3 +254,10 @@ def _told(row: Source) -> str:
         f"mode={row.mode} filters={row.filters} sync_seconds={row.sync_seconds:g} "
         f"requests_per_second={rate} connections={row.connections}"
     )
+
+
+_ANY = text("SELECT 1 FROM kept_name WHERE source_id = :source_id LIMIT 1")
+_ASKED = text(
+    "SELECT name, specifiers FROM kept_name WHERE source_id = :source_id AND name IN :names "
+    "ORDER BY name, origin"
+).bindparams(bindparam("names", expanding=True))

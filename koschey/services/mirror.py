@@ -7,6 +7,7 @@ from collections.abc import Callable
 import structlog
 from sqlalchemy import delete, select
 
+from koschey.domain.filters import Mode
 from koschey.domain.names import NormalizedName
 from koschey.errors import NameOwned, UpstreamError, UpstreamInvalid
 from koschey.services.configuration import Configuration, SourceConfig
@@ -92,6 +93,10 @@ class Mirror:
             self._refuse_stale(source, name, known, outcome.page.serial)
         with self._database.transaction() as tx:
             recorded = record(tx, source, [Seen(name, outcome, started)], self._arrivals, self._configuration)
+            if source.mode is Mode.FULL:
+                from koschey.services.sync_file_choice import choose_files  # others need not carry it
+
+                choose_files(tx, source, recorded)
             if isinstance(outcome, PageMissing):
                 self._bound_absent(tx, started)
         look = recorded.looks[name]

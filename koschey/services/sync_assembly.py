@@ -79,7 +79,6 @@ def make_sync(parts: Parts) -> Sync:
             progress,
             projects,
             files,
-            parts.keeping,
             _choosing(parts, progress, projects),
             _pages(parts, projects),
             _storing(parts, files),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -69,6 +69,10 @@ class Scope:
             source.filters, name, named=name in self.names, names_given=self.names_given
         ) and not self.owned(name)
 
+    def stores(self, name: str) -> bool:
+        """Whether files of a name that is followed are stored without being asked for, in mode ``full``."""
+        return chosen(self.source.filters, name, named=name in self.names, names_given=self.names_given)
+
     def follows(self, name: str) -> bool:
         """Whether a name that is known is kept in step: unless the filters exclude it."""
         return chosen(self.source.filters, name, named=True, names_given=False) and not self.owned(name)
@@ -131,11 +135,18 @@ class Choosing:
         failpoint("sync.chosen")
         return choice
 
+    def add(self, source: SourceConfig, names: Collection[str]) -> None:
+        """Add those of some names that came to lists and seeds meanwhile whose page was never looked at."""
+        scope = self.scope(source)
+        present = {name for _, name in self._known.present(source.id, names)}
+        new = ((name, None, Why.NEW) for name in sorted(names) if name not in present and scope.keeps(name))
+        self._due.add(source.id, new)
+
     def fingerprint(self, scope: Scope) -> str:
-        """Changes with whatever decides which names and files are kept."""
+        """Changes with whatever decides which names and files are kept, and with how that is decided."""
         source = scope.source
         names = sorted(self._kept.names(source.id).items())
-        told = f"{source.mode} {source.filters!r} {names!r}"
+        told = f"2 {source.mode} {source.filters!r} {names!r}"
         return sha256(told.encode()).hexdigest()[:32]
 
     def _by_name(

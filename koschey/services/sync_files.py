@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import structlog
@@ -62,8 +62,8 @@ class StoredBySync:
         self._fetching = Fetching(lookup, client, blobs, downloads, deadline=deadline)
         self._storing = _Storing(database, blobs)
 
-    def choose_again(self, source: SourceConfig, names: Mapping[str, list[str]]) -> None:
-        """Say of every known file of the upstream anew whether it is due: mode or filters changed."""
+    def choose_again(self, source: SourceConfig, names: Collection[str] | None = None) -> None:
+        """Say of every known file of the upstream anew whether it is due, or of those of some names."""
         choose_files_again(self._database, KnownProjects(self._database), source, names)
 
     def prepare(self, source: SourceConfig) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import batched
 
 from sqlalchemy import Connection, bindparam, func, select, text
 
@@ -46,6 +48,22 @@ class KnownProjects:
         values = {"source_id": source_id, "after": after, "limit": _WITH_FILES}
         with self._database.reading() as session:
             return [(row.id, row.name) for row in session.execute(_BY_ID, values)]
+
+    def pieces(self, source_id: int) -> Iterator[list[tuple[int, str]]]:
+        """All pieces of ``by_id``."""
+        after = 0
+        while piece := self.by_id(source_id, after):
+            after = piece[-1][0]
+            yield piece
+
+    def present(self, source_id: int, names: Collection[str]) -> list[tuple[int, str]]:
+        """Ids and names of those projects that are there."""
+        found: list[tuple[int, str]] = []
+        with self._database.reading() as session:
+            for some in batched(sorted(names), _WITH_FILES):
+                rows = session.execute(_PRESENT, {"source_id": source_id, "names": some})
+                found += [(row.id, row.name) for row in rows]
+        return found
 
     def count(self, source_id: int, bound: int) -> int:
         """How many projects of a source are there, counted up to ``bound``."""
@@ -96,6 +114,10 @@ _BY_ID = text(
     "SELECT id, name FROM project WHERE source_id = :source_id AND id > :after AND state = 'present' "
     "ORDER BY id LIMIT :limit"
 )
+_PRESENT = text(
+    "SELECT id, name FROM project WHERE source_id = :source_id AND name IN :names AND state = 'present' "
+    "ORDER BY id"
+).bindparams(bindparam("names", expanding=True))
 _FILES = text(
     "SELECT filename, version, size, requires_python, yanked, stored_at IS NOT NULL FROM file "
     "WHERE project_id = :project AND withdrawn_at IS NULL"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 
@@ -59,7 +59,6 @@ class Pages:
     def run(
         self,
         source: SourceConfig,
-        names: Mapping[str, list[str]],
         share: Share,
         connections: int,
         stopping: Callable[[], str | None],
@@ -68,7 +67,6 @@ class Pages:
         """Look at every project that is due and in this share, once; at those that failed before last.
 
         Args:
-            names: of lists and seeds, with what is asked of each.
             stopping: asked often; a text ends the sync and says why.
             by: what is to be left alone until after that is left alone.
 
@@ -78,7 +76,7 @@ class Pages:
         Raises:
             Stopped: the upstream is away or asks for peace, or ``stopping`` said so. StoreUnavailable.
         """
-        once = _PagesPass(source, self._client, stopping, names, self._asking, self._recording)
+        once = _PagesPass(source, self._client, stopping, self._asking, self._recording)
         once.run(self._pieces(source.id, by), share, connections)
         return once.work_came
 
@@ -101,12 +99,10 @@ class _PagesPass(Pass[DueProject, Answer]):
         source: SourceConfig,
         client: UpstreamClient,
         stopping: Callable[[], str | None],
-        names: Mapping[str, list[str]],
         asking: Asking,
         recording: _Recording,
     ) -> None:
         super().__init__(source, client, stopping)
-        self._names = names
         self._asking = asking
         self._recording = recording
         self.work_came = False
@@ -124,7 +120,7 @@ class _PagesPass(Pass[DueProject, Answer]):
     def record(self, batch: Sequence[Answer]) -> None:
         """Record a batch; when that fails, one by one, so that one bad project holds up no other."""
         try:
-            came = self._recording.record(self.source, self._names, batch, self.tally)
+            came = self._recording.record(self.source, batch, self.tally)
             self.work_came = self.work_came or came
         except KoscheyError as error:
             if len(batch) == 1:
@@ -143,9 +139,7 @@ class _Recording:
         self._configuration = configuration
         self._judging = judging
 
-    def record(
-        self, source: SourceConfig, names: Mapping[str, list[str]], batch: Sequence[Answer], tally: Tally
-    ) -> bool:
+    def record(self, source: SourceConfig, batch: Sequence[Answer], tally: Tally) -> bool:
         """Record answers in one transaction; whether files came that are to be stored and checked."""
         seen = [answer.seen for answer in batch if answer.seen is not None]
         failpoint("sync.before_record")
@@ -159,7 +153,7 @@ class _Recording:
             project_failures(tx, source.id, problems)
             for name, problem in problems.items():
                 log.warning("sync.page_failed", upstream=source.name, project=name, problem=problem)
-            files = choose_files(tx, source, names, seen, recorded) if source.mode is Mode.FULL else 0
+            files = choose_files(tx, source, recorded) if source.mode is Mode.FULL else 0
             requests, unchanged, received = tally.taken()
             counted = Counted(
                 projects_done=len(finished),

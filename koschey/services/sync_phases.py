@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,7 +12,6 @@ import structlog
 from koschey.domain.filters import Mode
 from koschey.domain.page import Microseconds
 from koschey.services.configuration import SourceConfig
-from koschey.services.keeping import Keeping
 from koschey.services.sync_choosing import Choosing
 from koschey.services.sync_dependencies import Dependencies
 from koschey.services.sync_due import DueProjects
@@ -79,7 +78,6 @@ class Phases:
         progress: Progress,
         projects: DueProjects,
         files: DueFiles,
-        keeping: Keeping,
         choosing: Choosing,
         pages: Pages,
         storing: StoredBySync,
@@ -95,7 +93,6 @@ class Phases:
         self._progress = progress
         self._projects = projects
         self._files = files
-        self._keeping = keeping
         self._choosing = choosing
         self._pages = pages
         self._storing = storing
@@ -122,9 +119,10 @@ class Phases:
         self._progress.put(source.id, alarm=choice.alarm)
         for number in range(_ROUNDS):
             self._look(source, options, stopping)
-            if not self._dependencies.expand(source, stopping):
+            names = self._dependencies.expand(source, stopping)
+            if not names:
                 break
-            self._choosing.choose(source, older_than=1e9, afresh=False)
+            self._add(source, names)
             log.info("sync.dependencies", upstream=source.name, round=number + 1)
         timing.ended("pages")
         if source.mode is Mode.FULL:
@@ -136,20 +134,26 @@ class Phases:
             return {"outcome": "partial", "problem": f"{left} projects and {files} files are left"}
         return {"outcome": "ok"}
 
+    def _add(self, source: SourceConfig, names: Collection[str]) -> None:
+        """Of those names something new is asked: pages of new ones, and other files of known ones."""
+        self._choosing.add(source, names)
+        if source.mode is Mode.FULL:
+            self._storing.choose_again(source, names)
+        fingerprint = self._choosing.fingerprint(self._choosing.scope(source))
+        self._progress.put(source.id, chosen=fingerprint)
+
     def _choose_again(self, source: SourceConfig) -> None:
         """Mode or filters changed: what was due by the old ones is forgotten, files are chosen anew."""
-        names = self._keeping.names(source.id)
         fingerprint = self._choosing.fingerprint(self._choosing.scope(source))
         if self._progress.state(source.id)["chosen"] == fingerprint:
             return
         self._projects.drop(source.id)
         if source.mode is Mode.FULL:
-            self._storing.choose_again(source, names)
+            self._storing.choose_again(source)
         self._progress.put(source.id, chosen=fingerprint, root_etag=None)
 
     def _look(self, source: SourceConfig, options: Options, stopping: Callable[[], str | None]) -> None:
         """Every page that is due; those that failed once more, when most did not."""
-        names = self._keeping.names(source.id)
         for attempt in range(2):
             by = _asked_by(options)
             due = self._projects.count(source.id, by)
@@ -163,7 +167,7 @@ class Phases:
             self._progress.put(source.id, phase="pages", projects_due=total, projects_failed=failed)
 
             def part(share: Share, connections: int, by: Microseconds = by) -> None:
-                if self._pages.run(source, names, share, connections, stopping, by):
+                if self._pages.run(source, share, connections, stopping, by):
                     self._work_came()
 
             self._by_many(source, options, part, due)

@@ -53,8 +53,9 @@ class SyncPreview:
         scope = self._choosing.scope(source)
         by_root = self._choosing.by_root(source, scope, self._progress.state(source.id))
         kept, unlisted = self._kept(source, scope, by_root=by_root)
-        known, files, size, unsized, stored = self._counted(source, kept)
-        share = len(kept) / known if known else 0.0
+        storing = {name for name in kept if scope.stores(name)} if source.mode is Mode.FULL else kept
+        known, counted, files, size, unsized, stored = self._counted(source, kept, storing)
+        share = len(storing) / counted if counted else 0.0
         says = (
             f"{len(kept):,} projects, of which {known:,} are known; these have {files:,} files that would be "
             f"kept, {size:,} bytes ({stored:,} files are stored already)"
@@ -94,20 +95,26 @@ class SyncPreview:
             after = batch[-1].name
             yield from (project.name for project in batch if project.present)
 
-    def _counted(self, source: SourceConfig, kept: set[str]) -> tuple[int, int, int, int, int]:
-        """Of the projects that are known: how many, their files, bytes, files without a size, stored ones."""
+    def _counted(
+        self, source: SourceConfig, kept: set[str], storing: set[str]
+    ) -> tuple[int, int, int, int, int, int]:
+        """How many projects are known, and how many whose files count; of these the files, bytes, files
+        without a size, stored ones."""
         names = self._keeping.names(source.id)
-        after = known = files = size = unsized = stored = 0
+        after = known = counted = files = size = unsized = stored = 0
         while rows := self._known.by_id(source.id, after):
             after = rows[-1][0]
             for project_id, name in rows:
                 if name not in kept:
                     continue
                 known += 1
+                if name not in storing:
+                    continue
+                counted += 1
                 listed = self._known.files(project_id)
                 for file in wanted(source.filters, listed, names.get(name)):
                     files += 1
                     size += file.size or 0
                     unsized += file.size is None
                     stored += file.stored
-        return known, files, size, unsized, stored
+        return known, counted, files, size, unsized, stored

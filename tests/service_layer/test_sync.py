@@ -343,6 +343,89 @@ def test_a_seed_is_kept_with_what_it_requires(here: Deployment, upstream: FakeUp
     assert upstream.count("/") == 0
 
 
+def stored(here: Deployment) -> set[str]:
+    rows = here.rows("SELECT filename FROM file WHERE stored_at IS NOT NULL")
+    return {row["filename"].removesuffix("-py3-none-any.whl") for row in rows}
+
+
+@on_both
+def test_the_files_of_a_page_that_a_client_asked_for_are_stored_too(
+    full: Deployment, upstream: FakeUpstream
+) -> None:
+    sync(full)
+    upstream.project("four").release("1.0", sidecar=False)
+    full.look("four")
+    summary = sync(full)
+
+    assert summary["outcome"] == "ok"
+    assert stored(full) == {"one-1.0", "two-1.0", "three-1.0", "four-1.0"}
+
+
+@on_both
+def test_a_file_that_its_upstream_has_no_more_is_not_asked_for_for_ever(
+    full: Deployment, upstream: FakeUpstream
+) -> None:
+    upstream.project("two").release("2.0")
+    targets = [f"{each}-py3-none-any.whl" for each in ("one-1.0", "two-1.0", "three-1.0")]
+    for target in targets:
+        upstream.fail(target, status=404)
+    assert len(sync(full)["left"]) == 3
+
+    upstream.forget("one")
+    upstream.project("two").vanish(targets[1])
+    upstream.project("three").set_status("quarantined", "malware")
+    summary = sync(full)
+
+    assert (summary["outcome"], summary["left"]) == ("ok", [])
+    upstream.heal()
+    upstream.project("three").set_status("active")
+    sync(full)
+    assert stored(full) == {"two-2.0", "three-1.0"}
+
+
+@on_both
+def test_files_of_what_was_only_asked_for_stay_on_demand(here: Deployment, upstream: FakeUpstream) -> None:
+    for name in ("one", "two", "three"):
+        upstream.project(name).release("1.0")
+    keep(here, mode=Mode.FULL, include=("one", "three"))
+    for name in ("two", "three"):
+        here.look(name)
+    preview = here.koschey.sync_preview.of("upstream")
+    sync(here)
+
+    assert names(here) == {"one", "two", "three"}
+    assert (preview["projects"], preview["known"], preview["files"]) == (3, 2, 1)
+    assert preview["estimated"]["files"] == 2
+    assert stored(here) == {"one-1.0", "three-1.0"}
+
+    upstream.project("two").release("2.0")
+    keep(here, exclude=("three",))
+    sync(here)
+    assert stored(here) == {"one-1.0", "three-1.0"}
+
+
+@on_both
+def test_what_is_required_late_is_there_after_the_first_sync(
+    here: Deployment, upstream: FakeUpstream
+) -> None:
+    upstream.project("app").release("1.0", requires=["base==1.0", "lib", "nowhere"])
+    upstream.project("lib").release("1.0", requires=["late"])
+    upstream.project("late").release("1.0", requires=["base==2.0"])
+    for version in ("1.0", "2.0", "3.0"):
+        upstream.project("base").release(version)
+    upstream.project("whole").release("1.0")
+    seeds = (SeedFile("requirements.txt", "app\n"),)
+
+    keep(here, mode=Mode.FULL, include=("whole",), seeds=seeds)  # by the root list
+    assert sync(here)["outcome"] == "ok"
+
+    assert stored(here) == {"app-1.0", "lib-1.0", "late-1.0", "base-1.0", "base-2.0", "whole-1.0"}
+    assert upstream.count("nowhere") == 1
+    upstream.requests.clear()
+    assert sync(here)["outcome"] == "ok"
+    assert [request.target for request in upstream.requests] == ["/"]
+
+
 @on_both
 def test_a_name_may_be_in_a_list_and_in_a_seed_and_stays_while_one_of_them_has_it(
     here: Deployment, upstream: FakeUpstream
