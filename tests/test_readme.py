@@ -162,16 +162,26 @@ def test_the_other_targets_run_their_tool(target: str, checkout: Path) -> None:
     assert "pip" not in done.stdout, "what is installed already is not installed again"
 
 
-def test_the_examples_of_upstreams_and_indexes_work_in_their_order(tmp_path: Path) -> None:
-    environ = environment(tmp_path, KOSCHEY_DATA_DIR=str(tmp_path / "data"))
-    examples = commands("koschey upstream") + commands("koschey index")
-    assert examples == [line for line in COMMANDS if line in examples]
-    for example in examples:
+def test_the_examples_of_upstreams_indexes_and_syncs_work_in_their_order(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    upstream.project("flask").release("3.1.1")
+    (tmp_path / "uv.lock").write_text(
+        'version = 1\n[[package]]\nname = "flask"\nversion = "3.1.1"\nsource = {registry = "https://a.example"}\n'
+    )
+    environ = environment(
+        tmp_path, KOSCHEY_DATA_DIR=str(tmp_path / "data"), KOSCHEY_UPSTREAM_URL=upstream.simple_url
+    )
+    examples = {*commands("koschey upstream"), *commands("koschey index"), *commands("koschey sync")}
+    printed = ""
+    for example in (line for line in COMMANDS if line in examples):
         done = subprocess.run(
             ["sh", "-c", example], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60
         )
         assert done.returncode == 0, f"{example}: {done.stderr}"
-    assert "/team/simple/" in done.stdout
+        printed += done.stdout
+    assert "/team/simple/" in printed
+    assert "upstream: ok; 1 projects looked at, 1 changed, 0 failed; 1 files stored" in printed
 
 
 def test_the_lines_that_let_somebody_publish_print_a_token(tmp_path: Path) -> None:

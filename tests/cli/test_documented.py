@@ -9,6 +9,8 @@ import pytest
 
 from koschey.cli import main
 from koschey.jobs.tasks import IN_PROCESS, IN_WORKERS
+from tests.cli.conftest import CommandLine
+from tests.fake_upstream import FakeUpstream
 from tests.running import CHECKOUT
 
 DOCUMENTS = [CHECKOUT / "README.rst", *sorted((CHECKOUT / "docs").glob("*.rst"))]
@@ -49,6 +51,45 @@ def test_commands_in_documents_are_understood(
             parse(line)
         except click.UsageError as error:
             pytest.fail(f"koschey {line}: {error.format_message()}")
+
+
+def test_the_examples_of_mirroring_work_in_their_order(tmp_path: Path) -> None:
+    lock = 'version = 1\n[[package]]\nname = "flask"\nversion = "1.0"\nsource = {registry = "https://a.example"}\n'
+    files = {"uv.lock": lock, "requirements.txt": "flask\n", "names.txt": "six  # and its tests\n"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    lines = [line for line in commands(CHECKOUT / "docs" / "mirroring.rst") if "NAME" not in line]
+    options = {word for line in lines for word in shlex.split(line) if word.startswith("--")}
+    with FakeUpstream() as upstream:
+        for name in ("flask", "six", "django-tests"):
+            upstream.project(name).release("1.0")
+        koschey = CommandLine(tmp_path / "data", KOSCHEY_UPSTREAM_URL=upstream.simple_url)
+        for line in lines:
+            koschey.does(*(str(tmp_path / word) if word in files else word for word in shlex.split(line)))
+        [kept] = koschey.listed("upstream", "list")
+    missing = {option for command in ("upstream edit", "sync") for option in _options(command)} - options
+    assert missing <= _ELSEWHERE, f"docs/mirroring.rst has no example of {missing - _ELSEWHERE}"
+    assert {kept["filters"]["newest"], kept["mode"]} == {3, "full"}
+    stored = koschey.stored("SELECT filename FROM file WHERE stored_at IS NOT NULL")
+    assert {name for (name,) in stored} >= {"flask-1.0-py3-none-any.whl", "six-1.0-py3-none-any.whl"}
+
+
+def _options(command: str) -> set[str]:
+    """The long options of a command."""
+    found: click.Command = main
+    for word in command.split():
+        assert isinstance(found, click.Group)
+        following = found.get_command(click.Context(found), word)
+        assert following is not None
+        found = following
+    return {option for parameter in found.params for option in parameter.opts if option.startswith("--")}
+
+
+#: Of the route to an upstream, and what every command has; in words: the counterparts of others.
+_ELSEWHERE = {
+    "--url", "--refresh-seconds", "--internal", "--proxy", "--ca-file", "--token", "--token-stdin",
+    "--password", "--password-stdin", "--username", "--data", "--help", "--prereleases", "--no-seeds",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("line", ["quarantine aprove x", "sync --dry-runn", "storage evict --max-bytes"])
