@@ -42,6 +42,12 @@ class _Entry(msgspec.Struct, rename="kebab", gc=False):
     provenance: str | None = None
 
 
+class _Named(msgspec.Struct):
+    """Of an entry that cannot be read, whose it is; its other values are passed over unread."""
+
+    filename: str
+
+
 class _Meta(msgspec.Struct):
     api_version: str = msgspec.field(name="api-version")
     serial: Any = msgspec.field(name="_last-serial", default=None)
@@ -60,6 +66,7 @@ class _Page[E](msgspec.Struct):
 _whole_page = msgspec.json.Decoder(_Page[_Entry])
 _frame = msgspec.json.Decoder(_Page[msgspec.Raw])
 _entry = msgspec.json.Decoder(_Entry)
+_named = msgspec.json.Decoder(_Named)
 
 #: Commas in the JSON: some 80,000 files with all fields. A value may take 100 times the memory of its text.
 _MOST_VALUES = 1_000_000
@@ -225,11 +232,9 @@ def _decoded(body: bytes) -> _Page[_Entry] | _Page[msgspec.Raw]:
 
 def _filename_in(raw: msgspec.Raw) -> str:
     try:
-        entry = msgspec.json.decode(raw)
+        return _named.decode(raw).filename
     except (*_UNREADABLE, RecursionError):
         return ""
-    filename = entry.get("filename") if isinstance(entry, dict) else None
-    return filename if isinstance(filename, str) else ""
 
 
 def _same_bytes(first: UpstreamFile, second: UpstreamFile) -> bool:

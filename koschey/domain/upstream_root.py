@@ -58,12 +58,23 @@ class _Meta(msgspec.Struct):
     serial: Any = msgspec.field(name="_last-serial", default=None)
 
 
-class _Root(msgspec.Struct):
+class _Root[E](msgspec.Struct):
+    """A list whose ``projects`` are entries, or raw text that is decoded one by one."""
+
     meta: _Meta
-    projects: list[_Entry]
+    projects: list[E]
 
 
-_root = msgspec.json.Decoder(_Root)
+class _Named(msgspec.Struct):
+    """Of an entry whose serial cannot be read: the serial is passed over unread."""
+
+    name: Any = None
+
+
+_whole = msgspec.json.Decoder(_Root[_Entry])
+_frame = msgspec.json.Decoder(_Root[msgspec.Raw])
+_entry = msgspec.json.Decoder(_Entry)
+_named = msgspec.json.Decoder(_Named)
 
 
 def parse_root_json(body: bytes) -> RootListing:
@@ -75,7 +86,10 @@ def parse_root_json(body: bytes) -> RootListing:
     if body.count(_KEY) > MOST_NAMES:
         raise PageInvalid("it lists more names than an index has")
     try:
-        root = _root.decode(body)
+        try:
+            root: _Root[_Entry] | _Root[msgspec.Raw] = _whole.decode(body)
+        except msgspec.ValidationError:
+            root = _frame.decode(body)
     except RecursionError:
         raise PageInvalid("its JSON is nested too deep") from None
     except msgspec.ValidationError as error:
@@ -85,11 +99,25 @@ def parse_root_json(body: bytes) -> RootListing:
     if root.meta.api_version.partition(".")[0] != "1":
         raise PageInvalid("its API version is not 1")
     listing = RootListing(serial=fields.serial(root.meta.serial))
-    entries = root.projects
+    entries: list[_Entry] | list[msgspec.Raw] = root.projects
     while entries:  # each is let go of at once: there are hundreds of thousands
         entry = entries.pop()
+        if isinstance(entry, msgspec.Raw):
+            entry = _read_alone(entry)
         listing.add(entry.name, fields.serial(entry.serial))
     return listing
+
+
+def _read_alone(raw: msgspec.Raw) -> _Entry:
+    """An entry of a list in which one is malformed; one without a name when it cannot be read at all."""
+    try:
+        return _entry.decode(raw)
+    except msgspec.ValidationError:
+        pass
+    try:
+        return _Entry(_named.decode(raw).name)
+    except msgspec.ValidationError:
+        return _Entry()
 
 
 def parse_root_html(

@@ -37,6 +37,24 @@ def test_a_serial_of_any_kind_costs_no_other_project(serial: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("entry", "serials"),
+    [
+        (b'{"name": "odd", "_last-serial": 1e400}', {"odd": None}),
+        (b'{"name": "odd", "_last-serial": ' + b"9" * 5000 + b"}", {"odd": None}),
+        (b"5", {}),
+        (b'"odd"', {}),
+    ],
+    ids=["beyond-floats", "beyond-integers", "number", "text"],
+)
+def test_an_entry_that_cannot_be_read_costs_no_other_project(
+    entry: bytes, serials: dict[str, int | None]
+) -> None:
+    body = b'{"meta": {"api-version": "1.4"}, "projects": [%b, {"name": "foo", "_last-serial": 3}]}' % entry
+    found = parse_root_json(body)
+    assert (found.serials, found.refused) == (serials | {"foo": 3}, 0 if serials else 1)
+
+
+@pytest.mark.parametrize(
     "body",
     [b"", b"[]", b"<html>", b'{"meta":{}}', b'{"meta":{"api-version":"2.0"},"projects":[]}', b"[" * 100_000],
     ids=["nothing", "array", "html", "no-projects", "version-2", "deep"],

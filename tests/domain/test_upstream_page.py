@@ -164,6 +164,18 @@ def test_one_malformed_entry_costs_one_file(bad: Any) -> None:
     assert len(parsed.refused) == 1
 
 
+@pytest.mark.parametrize(
+    "value",
+    [b"1e400", b"9" * 5000, b'"\xff"'],
+    ids=["beyond-floats", "beyond-integers", "no-text"],
+)
+def test_an_entry_with_a_value_that_cannot_be_read_keeps_its_name(value: bytes) -> None:
+    """A file that is known by that name would be taken for withdrawn."""
+    body = page(entry(), entry("foo-2.zip", size="HERE")).replace(b'"HERE"', value)
+    parsed = parse_json(body, PAGE_URL, FOO)
+    assert [refusal.filename for refusal in parsed.refused] == ["foo-2.zip"]
+
+
 def test_an_entry_nested_too_deep_refuses_the_page_and_does_no_harm() -> None:
     deep = b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     with pytest.raises(PageInvalid, match="deep"):
