@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -86,6 +87,9 @@ class Permit:
         """Whether it still says that this may be asked for."""
         return upstream == self.upstream and name in self.names and time.monotonic() < self.until
 
+
+#: A condition is made of it, where ``*`` matches every page and a comma is another tag.
+_ENTITY_TAG = re.compile(r"(?:W/)?\"[ !#-~\x80-\xff]{0,510}\"|(?!W/)[!#-)+\-./0-~]{1,512}").fullmatch
 
 #: As long as one name's look at the door may lie before its request at the worst: a slow connection's start.
 _PERMIT_SECONDS = 1.0
@@ -177,7 +181,7 @@ class UpstreamClient:
                 return PageMissing(_clock(answer))
             _expect_ok(endpoint, answer)
             page = read_page(endpoint, name, answer, most=self._max_page_bytes, ends=ends)
-            return PageFetched(page, answer.headers.get("ETag"), _clock(answer))
+            return PageFetched(page, _entity_tag(answer), _clock(answer))
 
     def root_list(
         self, endpoint: Endpoint, *, etag: str | None, deadline: float, tally: Tally | None = None
@@ -202,7 +206,7 @@ class UpstreamClient:
                 return RootUnchanged()
             _expect_ok(endpoint, answer)
             listing = read_root(endpoint, answer, most=self._max_root_bytes, ends=ends)
-            return RootFetched(listing, answer.headers.get("ETag"), answer.received)
+            return RootFetched(listing, _entity_tag(answer), answer.received)
 
     def document(
         self, endpoint: Endpoint, url: str, *, name: str, accept: str, sha256: str | None, deadline: float
@@ -303,6 +307,12 @@ class UpstreamClient:
             return
         if name not in self._permitted(endpoint.name, [name]):
             raise NameOwned(endpoint.name, name)
+
+
+def _entity_tag(answer: Answer) -> str | None:
+    """ETag (RFC 9110 section 8.8.3), also without its quotes, as some send it; None for what is not one."""
+    etag = answer.headers.get("ETag", "")
+    return etag if _ENTITY_TAG(etag) else None
 
 
 def _clock(answer: Answer) -> float | None:

@@ -641,6 +641,22 @@ def test_a_file_that_cannot_be_had_is_one_line_in_the_log(
     assert [(line["event"], line["upstream"]) for line in lines] == [(event, "upstream")]
 
 
+@pytest.mark.parametrize("etag", ["*", '"a", "b"', f'"{"x" * 2000}"', "W/"])
+def test_what_is_no_entity_tag_is_no_condition(full: Deployment, upstream: FakeUpstream, etag: str) -> None:
+    """``*`` matches every page for ever, and what is too long for a request is refused for ever."""
+    for target in ("one", "/"):
+        upstream.fail(target, headers={"ETag": etag})
+    sync(full)
+    upstream.project("one").release("2.0")
+    upstream.requests.clear()
+
+    assert sync(full)["outcome"] == "ok"
+
+    asked = [seen for target in ("one", "/") for seen in upstream.seen(target)]
+    assert len(asked) == 2
+    assert not any("if-none-match" in seen.headers for seen in asked)
+
+
 def test_another_serial_is_another_try(full: Deployment, upstream: FakeUpstream) -> None:
     upstream.fail("one", status=500)
     for _ in range(3):
