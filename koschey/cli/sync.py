@@ -27,7 +27,7 @@ _LINE_SECONDS = 10.0
 @click.argument("upstream", required=False)
 @click.option("--dry-run", is_flag=True, help="Say what would be kept; store nothing.")
 @click.option("--status", is_flag=True, help="Say how upstreams stand; ask nothing.")
-@click.option("--full", "afresh", is_flag=True, help="Compare everything, whatever was remembered.")
+@click.option("--full", "afresh", is_flag=True, help="Look at every page, whatever serials say.")
 @click.option("--reset", is_flag=True, help="Serials went backwards and were meant to: forget those known.")
 @click.option("--processes", type=click.IntRange(1, 16), help="Processes that share the work.")
 @json_option
@@ -64,9 +64,10 @@ def sync(
             return
         _warn_of_none(koschey, upstream)
         options = Options(afresh=afresh or reset)
-        summaries = [
-            _one(koschey, name, options, processes, quiet=as_json) for name in _names(koschey, upstream)
-        ]
+        if upstream is None:
+            summaries = _each(koschey, options, processes, quiet=as_json)
+        else:
+            summaries = [_one(koschey, upstream, options, processes, quiet=as_json)]
         if as_json:
             click.echo(json.dumps(summaries[0] if upstream else summaries, indent=2))
     sys.exit(max((_code(summary) for summary in summaries), default=0))
@@ -91,7 +92,7 @@ def _warn_of_none(koschey: Koschey, upstream: str | None) -> None:
 
 
 def _code(summary: dict[str, Any]) -> int:
-    return {"ok": 0, "partial": 2, "continues": 2, "paused": 2}.get(summary["outcome"], 1)
+    return {"ok": 0, "partial": 2, "continues": 2, "paused": 2, "skipped": 2}.get(summary["outcome"], 1)
 
 
 def _one(
@@ -113,6 +114,21 @@ def _one(
         if summary["alarm"]:
             click.echo(f"  alarm: {summary['alarm']}", err=True)
     return summary
+
+
+def _each(koschey: Koschey, options: Options, processes: int | None, *, quiet: bool) -> list[dict[str, Any]]:
+    """All upstreams that are kept in step; one that cannot be synced now holds up no other."""
+    from koschey.errors import Conflict
+
+    summaries = []
+    for name in _names(koschey, None):
+        try:
+            summaries.append(_one(koschey, name, options, processes, quiet=quiet))
+        except Conflict as error:
+            click.echo(f"koschey: {error}", err=True)
+            [summary] = koschey.sync.status(name)
+            summaries.append(summary | {"outcome": "skipped", "problem": str(error)})
+    return summaries
 
 
 @contextmanager

@@ -95,12 +95,7 @@ class Recorder:
         listed = [row for row in stored.values() if row["withdrawn_at"] is None]
         if known is not None and self._suddenly_empty(page, known, len(listed)):
             self._writes.set_project(known, looked_at=self._at)
-            log.warning(
-                "upstream.page_suddenly_empty",
-                upstream=self._source.name,
-                project=self._name,
-                files=len(listed),
-            )
+            self._suspect(fetched, len(listed))
             return Look.SUSPICIOUS
         if known is not None and known.state == ProjectState.DELETED and known.decided:
             self._end_trust(page, stored)
@@ -140,6 +135,34 @@ class Recorder:
             and page.status != "quarantined"
             and known.state == ProjectState.PRESENT
         )
+
+    def _suspect(self, fetched: PageFetched, files: int) -> None:
+        """An alarm: one event for each such page, however often it is looked at."""
+        log.warning(
+            "upstream.page_suddenly_empty", upstream=self._source.name, project=self._name, files=files
+        )
+        page = fetched.page.serial if fetched.page.serial is not None else fetched.etag
+        after = "no files" if page is None else f"no files ({page})"
+        if not self._said("project.suddenly_empty", None, after):
+            self._tx.record(
+                "project.suddenly_empty",
+                actor=self._actor,
+                project=self._name,
+                before=f"{files} files",
+                after=after,
+                reason="its page lost all of many files at once: it is not believed, what is known stays",
+            )
+
+    def _said(self, action: str, subject: str | None, after: str | None) -> bool:
+        """Whether that event is on record already."""
+        said = select(Event.id).where(
+            Event.project == self._name,
+            Event.actor == self._actor,
+            Event.action == action,
+            Event.subject == subject,
+            Event.after == after,
+        )
+        return self._tx.session.scalar(said.limit(1)) is not None
 
     def _serial(self, page: UpstreamPage) -> int | None:
         if page.serial is not None:
@@ -270,14 +293,7 @@ class Recorder:
         )
 
     def _alarm(self, row: dict[str, Any], file: UpstreamFile) -> None:
-        said = select(Event.id).where(
-            Event.project == self._name,
-            Event.actor == self._actor,
-            Event.action == wrong_bytes.BYTES_CHANGED,
-            Event.subject == file.filename,
-            Event.after == (file.sha256 or file.digest),
-        )
-        if self._tx.session.scalar(said.limit(1)):
+        if self._said(wrong_bytes.BYTES_CHANGED, file.filename, file.sha256 or file.digest):
             return
         log.error(
             "upstream.bytes_changed",

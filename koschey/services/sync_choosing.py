@@ -120,7 +120,7 @@ class Choosing:
 
         Args:
             older_than: seconds; name by name, pages that were looked at later are left for the next time.
-            afresh: compare everything, whatever the ETag of the root list says.
+            afresh: look at every page, whatever serials and the ETag of the root list say.
 
         Raises:
             UpstreamError: the root list could not be had, or not be believed; nothing changes.
@@ -185,7 +185,7 @@ class Choosing:
                 count(tx, source.id, counted)
         if not isinstance(outcome, RootFetched):
             return Choice(by_root=True, changed=False, alarm=state["alarm"])
-        return self._compared(source, scope, state, outcome, at)
+        return self._compared(source, scope, state, outcome, at, afresh=afresh)
 
     def _compared(
         self,
@@ -194,6 +194,8 @@ class Choosing:
         state: Mapping[str, Any],
         fetched: RootFetched,
         at: Microseconds,
+        *,
+        afresh: bool,
     ) -> Choice:
         listing = fetched.listing
         names, has_serials = len(listing.serials), listing.has_serials
@@ -203,12 +205,13 @@ class Choosing:
             )
         highest = max((serial for serial in listing.serials.values() if serial is not None), default=None)
         settled = None if state["root_serial"] is None or not has_serials else state["root_serial"] - _OVERLAP
+        settled = -1 if afresh and has_serials else settled
         self._due.add(source.id, self._promised_otherwise(source, listing.serials))
         diff = RootDiff(listing.serials, settled)
         unlisted: list[str] = []
         self._due.add(source.id, self._differing(source, scope, diff, unlisted))
         alarm = self._alarm(source, diff, unlisted, names)
-        if not shrunk(names + len(unlisted), len(unlisted)):
+        if afresh or not shrunk(names + len(unlisted), len(unlisted)):
             rows = ((name, None, Why.UNLISTED) for name in unlisted if scope.follows(name))
             self._due.add(source.id, rows)
         if has_serials:
@@ -268,7 +271,8 @@ class Choosing:
         elif shrunk(names + len(unlisted), len(unlisted)):
             alarm = (
                 f"{len(unlisted):,} of its projects are gone from its root list at once, which has "
-                f"{names:,} names; what is stored stays"
+                f"{names:,} names; what is stored stays, unless the page of each says the same: "
+                f"koschey sync {source.name} --full"
             )
         if alarm is not None:
             log.error("upstream.root_alarm", upstream=source.name, problem=alarm)

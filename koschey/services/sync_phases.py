@@ -48,7 +48,7 @@ class Options:
     older_than: float = 0.0
     """Seconds; name by name, pages that were looked at later are left for the next time."""
     afresh: bool = False
-    """Compare everything, whatever the ETag of the root list says."""
+    """Look at every page, whatever serials and the ETag of the root list say."""
     seconds: float | None = None
     """After so long it ends, and another one goes on."""
     many: Many = alone
@@ -130,8 +130,10 @@ class Phases:
         timing.ended("files")
         left = self._projects.count(source.id)
         files = self._files.count(source.id) if source.mode is Mode.FULL else 0
-        if left or files:
-            return {"outcome": "partial", "problem": f"{left} projects and {files} files are left"}
+        problems = [f"{left} projects and {files} files are left"] if left or files else []
+        problems += [choice.alarm] if choice.alarm else []
+        if problems:
+            return {"outcome": "partial", "problem": "; ".join(problems)}
         return {"outcome": "ok"}
 
     def _add(self, source: SourceConfig, names: Collection[str]) -> None:

@@ -168,6 +168,13 @@ def test_what_is_said_and_exited_with(tmp_path: Path) -> None:
         status = run(tmp_path, upstream, "", "sync", "--status")
         assert "in step" in status.stdout
 
+        upstream.heal()
+        run(tmp_path, upstream, "", "upstream", "add", "asleep", "http://upstream.example/simple/")
+        run(tmp_path, upstream, "", "upstream", "pause", "asleep", "--reason", "why not")
+        both = run(tmp_path, upstream, "", "sync", "--json")
+        outcomes = {summary["upstream"]: summary["outcome"] for summary in json.loads(both.stdout)}
+        assert (both.returncode, outcomes) == (2, {"asleep": "skipped", "upstream": "ok"})
+
         upstream.stop()
         assert run(tmp_path, upstream, "", *edit, "--no-seeds").returncode == 0
         assert run(tmp_path, upstream, "", "sync", "upstream").returncode == 1

@@ -160,6 +160,8 @@ def test_serials_that_went_backwards_are_an_alarm_until_they_are_reset(
     alarmed = sync(full)
 
     assert "went backwards" in alarmed["alarm"]
+    assert (alarmed["outcome"], alarmed["problem"]) == ("partial", alarmed["alarm"])
+    assert alarmed["in_step_at"] < alarmed["begun_at"]
     assert [event["subject"] for event in full.events("upstream.alarm")] == ["upstream"]
     full.koschey.sync.reset("upstream", actor="test")
     after = sync(full)
@@ -208,6 +210,9 @@ def test_a_page_suddenly_empty_keeps_the_files_and_is_named(full: Deployment, up
 
     assert summary["left"][0]["project"] == "one"
     assert len(full.listed("one")) == 6
+    sync(full)
+    [event] = full.events("project.suddenly_empty")
+    assert (event["project"], event["before"]) == ("one", "6 files")
 
 
 def test_a_wrong_file_is_never_stored(full: Deployment, upstream: FakeUpstream) -> None:
@@ -424,6 +429,41 @@ def test_what_is_required_late_is_there_after_the_first_sync(
     upstream.requests.clear()
     assert sync(here)["outcome"] == "ok"
     assert [request.target for request in upstream.requests] == ["/"]
+
+
+@on_both
+def test_a_page_that_changed_without_its_serial_is_found_when_every_page_is_asked_for(
+    full: Deployment, upstream: FakeUpstream
+) -> None:
+    one = upstream.project("one")
+    for number in range(30):  # more than what is looked at once more
+        upstream.project(f"more-{number}").release("1.0")
+    sync(full)
+    serial = one.serial
+    one.release("2.0")
+    one.serial = serial
+    upstream.project("two").touch()
+
+    sync(full)
+    assert "one-2.0" not in stored(full)
+    sync(full, afresh=True)
+    assert "one-2.0" in stored(full)
+
+
+def test_a_root_list_that_lost_much_is_believed_of_what_each_page_confirms(
+    here: Deployment, upstream: FakeUpstream
+) -> None:
+    for number in range(130):
+        upstream.project(f"one-{number}").release("1.0")
+    keep(here, mode=Mode.INDEX)
+    sync(here)
+    for number in range(120):
+        upstream.forget(f"one-{number}")
+
+    alarmed = sync(here)
+    assert ("koschey sync upstream --full" in alarmed["alarm"], len(names(here))) == (True, 130)
+    sync(here, afresh=True)
+    assert (sync(here)["outcome"], len(names(here))) == ("ok", 10)
 
 
 @on_both
