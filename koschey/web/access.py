@@ -138,6 +138,20 @@ def may(permission: Permission) -> bool:
         return False
 
 
+def may_of_an_index(permission: Permission) -> bool:
+    """Whether the one who asks has a permission for every name of some index."""
+    if g.get("nothing_to_offer"):
+        return False
+    access = koschey().access
+    try:
+        actor, number = current_actor(), configuration_number()
+        indexes = koschey().configuration.indexes(number=number)
+        return any(access.answer(actor, permission, index=i.name, number=number).allowed for i in indexes)
+    except KoscheyError:  # as ``may``
+        g.nothing_to_offer = True
+        return False
+
+
 def may_everywhere(permission: Permission) -> bool:
     """Whether the one who asks has a permission for every name in every index."""
     if g.get("nothing_to_offer"):

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from koschey.domain.permissions import Permission
-from koschey.web.access import may, may_everywhere
+from koschey.web.access import may, may_everywhere, may_of_an_index
 
 
 class Place(NamedTuple):
@@ -19,6 +19,8 @@ class Place(NamedTuple):
     """What somebody must have, in some index, to see it; None: nothing."""
     everywhere: bool = False
     """Whether they must have it for every name in every index."""
+    of_an_index: bool = False
+    """Whether they must have it for every name in some index."""
     also: tuple[str, ...] = ()
     """Beginnings of other paths whose pages belong to it."""
     alone: bool = False
@@ -48,7 +50,7 @@ PLACES: tuple[Place, ...] = (
         everywhere=True,
         also=("admin/trusted", "admin/names"),
     ),
-    Place("Administration", "Indexes and policies", "admin/indexes", Permission.AUDIT, everywhere=True),
+    Place("Administration", "Indexes and policies", "admin/indexes", Permission.AUDIT, of_an_index=True),
     Place("Administration", "Upstreams", "admin/upstreams", Permission.AUDIT, everywhere=True),
     Place("Administration", "Access", "admin/access", Permission.INSPECT, everywhere=True),
     Place("Administration", "Jobs", "admin/jobs", Permission.AUDIT, everywhere=True),
@@ -72,6 +74,8 @@ class Shown(NamedTuple):
 def _open(place: Place) -> bool:
     if place.permission is None:
         return True
+    if place.of_an_index:
+        return may_of_an_index(place.permission)
     return may_everywhere(place.permission) if place.everywhere else may(place.permission)
 
 

@@ -45,6 +45,7 @@ def html_page(template: str, *, part: str | None = None, status: int = 200, **va
         "account": access.signed_in_name(),
         "at": lambda path: request.path == f"/{path}",
         "may": lambda name: access.may(Permission(name)),
+        "may_all": lambda name: access.may_everywhere(Permission(name)),
         "navigation": partial(navigation.places, request.path),
         "messages": partial(get_flashed_messages, with_categories=True),
         "partly": partly,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
+from urllib.parse import urljoin, urlsplit
+
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
@@ -162,3 +166,64 @@ def test_they_take_back_what_was_decided_for_their_index_alone(house: House, rik
     }
 
     assert told == {"main": 403, "team": 303, None: 403}
+
+
+def dead_ends(browser: FlaskClient, start: str) -> dict[str, str]:
+    """Addresses that pages link to and do not open, with the page that links; from one page on."""
+    found, seen, dead = [start], {start: ""}, dict[str, str]()
+    while found:
+        page = found.pop()
+        answer = browser.get(page, headers={"Accept": "text/html"})
+        if answer.status_code >= 400:
+            dead[page] = seen[page]
+        if answer.mimetype != "text/html" or len(seen) > 150:
+            continue
+        for link in re.findall(r'<a [^>]*href="([^"#]+)"', answer.text):
+            address = urlsplit(urljoin(page, unescape(link)))
+            onward = f"{address.path}?{address.query}".rstrip("?")
+            if not address.netloc and onward not in seen and not onward.startswith("/simple"):
+                seen[onward] = page
+                found.append(onward)
+    return dead
+
+
+def test_the_administrator_of_one_index_finds_it_in_the_menu(house: House, ivan: FlaskClient) -> None:
+    assert 'href="../admin/indexes"' in ivan.get("/admin/").text
+    page = ivan.get("/admin/indexes").text
+    assert "admin/indexes/team" in page
+    assert "admin/indexes/main" not in page
+    assert "secret" not in page
+
+
+def test_who_has_some_names_of_an_index_is_offered_no_index(house: House) -> None:
+    house.user("arne", password=PASSWORD)
+    house.grant(Role.ADMIN, "user:arne", pattern="acme-*", index="main")
+    browser = house.client()
+    house.log_in(browser, "arne")
+    assert "admin/indexes" not in browser.get("/admin/").text
+    assert browser.get("/admin/indexes").status_code == 403
+
+
+@pytest.mark.parametrize("role", [Role.ADMIN, Role.REVIEWER, Role.AUDITOR])
+@pytest.mark.parametrize(("index", "pattern"), [("team", "*"), ("team", "acme-*"), (None, "acme-*")])
+def test_no_page_of_theirs_leads_where_they_may_not_go(
+    house: House, role: Role, index: str | None, pattern: str
+) -> None:
+    house.host("six", "acme-one")
+    house.koschey.indexes.add_index("team", ["hosted"], hold_days=7, actor="test")
+    house.user("ivan", password=PASSWORD)
+    house.grant(role, "user:ivan", index=index, pattern=pattern)
+    browser = house.client()
+    assert house.log_in(browser, "ivan").status_code == 303
+    for name in ("six", "acme-one"):
+        house.koschey.review.reject(name, "1.0", reason="looked at", actor="user:rena")
+
+    assert dead_ends(browser, "/admin/") == {}
+
+
+def test_who_removed_the_only_index_of_theirs_stands_before_no_closed_door(
+    house: House, ivan: FlaskClient
+) -> None:
+    answer = house.form(ivan, "/admin/indexes/team", to="/admin/indexes/team/remove")
+    assert answer.status_code == 303
+    assert ivan.get(urljoin("/admin/indexes/team/remove", answer.headers["Location"])).status_code == 200

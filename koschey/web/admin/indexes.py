@@ -14,7 +14,7 @@ from koschey.services.configuration import IndexConfig
 from koschey.web.access import requires
 from koschey.web.admin.forms import given, number, submit, who
 from koschey.web.admin.history import happenings
-from koschey.web.admin.scope import everywhere
+from koschey.web.admin.scope import everywhere, whole_indexes_with
 from koschey.web.current import koschey
 from koschey.web.people import html_page
 
@@ -30,9 +30,9 @@ _ANOTHER_SOURCE = "another source is put into an index by those who administer a
 
 
 @bp.get("/admin/indexes")
-@requires(Permission.AUDIT, browser=True)
+@requires(Permission.AUDIT, some=True, browser=True)
 def indexes() -> Response:
-    """All indexes, and the hosted sources."""
+    """Those that one may look into; for who may look into all, the hosted sources as well."""
     return _listed()
 
 
@@ -121,7 +121,8 @@ def remove(index: str) -> Response:
         koschey().indexes.remove_index(index, actor=who())
         return f"Index {index} is removed; its sources and their files stay."
 
-    return submit(act, lambda problem, status: _shown(index, problem, status), HOME)
+    onward = HOME if len(whole_indexes_with(Permission.AUDIT)) > 1 else ""  # or it leads to what is not theirs
+    return submit(act, lambda problem, status: _shown(index, problem, status), onward)
 
 
 @bp.post("/admin/indexes/<index>/baseline")
@@ -144,11 +145,13 @@ def baseline(index: str) -> Response:
 
 def _listed(problem: KoscheyError | None = None, status: int = HTTPStatus.OK) -> Response:
     services = koschey()
-    configured = services.configuration.indexes()
+    shown = whole_indexes_with(Permission.AUDIT)
+    if not shown:
+        raise Forbidden(Permission.AUDIT, "you look after some names of an index, not after an index")
     return html_page(
         "admin/indexes.html",
         status=int(status),
-        indexes=configured,
+        indexes=[index for index in services.configuration.indexes() if index.name in shown],
         hosted=services.hosted.describe(),
         sources=_all_sources(),
         problem=problem,
@@ -163,6 +166,7 @@ def _shown(name: str, problem: KoscheyError | None = None, status: int = HTTPSta
         "admin/index.html",
         status=int(status),
         index=config,
+        administers=name in whole_indexes_with(Permission.ADMIN),
         rules=sorted(config.rules, key=specificity),
         sources=_all_sources() if everywhere(Permission.ADMIN) else own,
         baselines=_baselines(config),

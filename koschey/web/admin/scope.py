@@ -15,6 +15,13 @@ def indexes_with(permission: Permission) -> list[str]:
     return [name for name in names if access.names(actor, permission, index=name, number=number)]
 
 
+def whole_indexes_with(permission: Permission) -> list[str]:
+    """Names of the indexes in which they have it for every name."""
+    access, actor, number = koschey().access, current_actor(), configuration_number()
+    names = [index.name for index in koschey().configuration.indexes(number=number)]
+    return [name for name in names if access.answer(actor, permission, index=name, number=number).allowed]
+
+
 def everywhere(permission: Permission) -> bool:
     """Whether they have it for every name in every index."""
     return koschey().access.answer(current_actor(), permission, number=configuration_number()).allowed
