@@ -13,9 +13,11 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy.orm import Session
 
 from koschey.domain.decisions import canonical
 from koschey.domain.page import Microseconds
+from koschey.domain.policy import DAY
 from koschey.errors import Busy, NotFound, RequestInvalid
 from koschey.services.deciding import checked_future, checked_reason
 from koschey.services.deliberation import Case, Deliberation, Result, Verb
@@ -83,7 +85,10 @@ class Bulk:
         actor: str,
         until: Microseconds | None = None,
     ) -> int:
-        """Ask for it; returns its id. ``before``: when whoever asks looked at the queue.
+        """Ask for it; returns its id, the same for the same form however often it is sent.
+
+        Args:
+            before: when whoever asks looked at the queue; of one moment, actor and wish there is one.
 
         Raises:
             RequestInvalid: no reason, or a moment that is none.
@@ -105,6 +110,10 @@ class Bulk:
             "left": 0,
         }
         with self._database.transaction() as tx:
+            tx.lock_name(f"bulk {actor}")
+            same = self._begun(tx.session, row)
+            if same is not None:
+                return same
             made: int = tx.session.execute(insert(BulkRow).values(row).returning(BulkRow.id)).scalar_one()
             what = f"{verb} of all in {tab}" + (f" that begin with {search}" if search else "")
             tx.record(
@@ -112,6 +121,19 @@ class Bulk:
             )
         self._submit("decide_bulk", made)
         return made
+
+    def _begun(self, session: Session, row: dict[str, Any]) -> int | None:
+        """The id of one that was asked for by the same form, and was not stopped since."""
+        columns = ("verb", "tab", "search", "index", "before", "reason", "actor")
+        # Days were counted from when each was sent.
+        query = select(BulkRow.id, BulkRow.until).where(
+            BulkRow.state != STOPPED, *(getattr(BulkRow, name) == row[name] for name in columns)
+        )
+        until = row["until"]
+        for known in session.execute(query):
+            if known.until == until or (until and known.until and abs(known.until - until) < DAY // 2):
+                return int(known.id)
+        return None
 
     def run(self, bulk_id: int) -> None:
         """Go through what is left of it."""
@@ -173,7 +195,13 @@ class Bulk:
         if said is not None:
             return Result(case, "conflict", f"left as it is: {said} has decided about it since")
         [result] = self._deliberation.carry_out(
-            Verb(row.verb), [case], index=row.index, reason=row.reason, actor=row.actor, until=row.until
+            Verb(row.verb),
+            [case],
+            index=row.index,
+            reason=row.reason,
+            actor=row.actor,
+            until=row.until,
+            opened=row.before,
         )
         return result
 

@@ -118,11 +118,13 @@ class Deliberation:
         reason: str,
         actor: str,
         until: Microseconds | None = None,
+        opened: Microseconds | None = None,
     ) -> list[Result]:
         """Do it, case by case: what is refused of one stops no other.
 
         Args:
             until: when an extended hold ends; None: when somebody decides.
+            opened: when the form for it was loaded, so that one that is sent twice checks once.
 
         Raises:
             RequestInvalid: the reason or the moment is none; then nothing is done. StoreUnavailable.
@@ -130,7 +132,8 @@ class Deliberation:
         results = []
         for case in cases:
             try:
-                words = self._one(verb, case, index=index, reason=reason, actor=actor, until=until)
+                said: dict[str, Any] = {"index": index, "reason": reason, "actor": actor}
+                words = self._one(verb, case, until=until, opened=opened, **said)
                 results.append(Result(case, "done", words))
             except Conflict as error:
                 results.append(Result(case, "conflict", str(error)))
@@ -159,6 +162,7 @@ class Deliberation:
         reason: str,
         actor: str,
         until: Microseconds | None,
+        opened: Microseconds | None,
     ) -> str:
         about = (project, version, filename)
         said: dict[str, Any] = {"index": index, "reason": reason, "actor": actor, "seen": seen}
@@ -169,7 +173,7 @@ class Deliberation:
         elif verb is Verb.EXTEND:
             outcome = self._review.extend(*about, until=until, **said)
         else:
-            count = self._review.recheck(*about, actor=actor, reason=checked_reason(reason))
+            count = self._review.recheck(*about, actor=actor, reason=checked_reason(reason), opened=opened)
             return f"{count} files are checked again"
         return "; ".join(outcome.notes)
 

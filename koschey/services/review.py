@@ -287,10 +287,15 @@ class Review:
         *,
         actor: str,
         reason: str | None = None,
+        opened: Microseconds | None = None,
     ) -> int:
         """Have files stored and checked again as soon as somebody can; returns how many.
 
         It decides nothing, and so needs no reason.
+
+        Args:
+            opened: when the form was loaded that asks for it: what the same actor asked for since is the same
+                form, sent twice, and is done once.
 
         Raises:
             RequestInvalid: not a name. NotFound: nothing that matches is known.
@@ -298,9 +303,10 @@ class Review:
         scope = scope_of(name, version, filename, None)
         with self._sitting(scope.name, index=None) as here:
             files = selected(here, scope)
-            here.mark_due(files)
-            subject = scope.as_known(files).text
-            here.note_event("check.requested", scope.name, actor=actor, subject=subject, reason=reason)
+            said = {"actor": actor, "subject": scope.as_known(files).text}
+            if opened is None or not here.noted_since(opened, "check.requested", scope.name, **said):
+                here.mark_due(files)
+                here.note_event("check.requested", scope.name, **said, reason=reason)
             return len(files)
 
     def _scoped(

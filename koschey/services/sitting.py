@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import select, update
 
 from koschey.domain.decisions import Decision, Kind, canonical
+from koschey.domain.page import Microseconds
 from koschey.domain.quarantine import Verdict
 from koschey.errors import NotFound
 from koschey.services.configuration import Configuration, IndexConfig
@@ -27,7 +28,9 @@ from koschey.services.known import (
     shown,
 )
 from koschey.stores.database import Database, Transaction, now
-from koschey.stores.models import File, IndexRow, Project
+from koschey.stores.models import Event, File, IndexRow, Project
+
+_RECENT = 100
 
 
 class Outcome(NamedTuple):
@@ -172,6 +175,13 @@ class Sitting:
     ) -> None:
         """Record what is no decision."""
         self._tx.record(action, actor=actor, project=name, subject=subject, reason=reason)
+
+    def noted_since(self, at: Microseconds, action: str, name: str, *, actor: str, subject: str) -> bool:
+        """Whether the same was recorded after a moment, among the last things that happened to a name."""
+        recent = select(Event.at, Event.action, Event.actor, Event.subject).where(Event.project == name)
+        rows = self._tx.session.execute(recent.order_by(Event.id.desc()).limit(_RECENT))
+        same = (action, actor, subject)
+        return any(row.at >= at and (row.action, row.actor, row.subject) == same for row in rows)
 
     def close(self, holds: Holds, actor: str) -> Outcome:
         """Settle what the decisions change; the last act of the transaction."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
-from flask import Flask
+from flask import Flask, request
 from markupsafe import Markup, escape
 
 from koschey.domain.explanation import age as age_words
@@ -15,11 +16,12 @@ from koschey.stores.database import now
 
 _UNITS = ("kB", "MB", "GB", "TB")
 _HOUR = DAY // 24
+_FIRST_WORD = re.compile(r"[a-z]+(?![\w.=/-])")
 
 
 def init_app(app: Flask) -> None:
     """Register the filters."""
-    for function in (moment, ago, ahead, days_since, span, size, counted, at_least, visible_signs):
+    for function in (moment, ago, ahead, days_since, span, size, counted, at_least, sentence, visible_signs):
         app.jinja_env.filters[function.__name__] = function
 
 
@@ -84,6 +86,25 @@ def at_least(number: int) -> str:
     from koschey.services.metrics import COUNTED  # as in koschey.web.admin
 
     return f"{number:,}" + ("+" if number >= COUNTED else "")
+
+
+def sentence(text: object) -> str:
+    """What an error says, as a sentence that stands alone; a name at its beginning stays as it is spelled."""
+    words = str(text)
+    found = _FIRST_WORD.match(words)
+    if found is None or found[0] in _named_in_request():
+        return words
+    return words[0].upper() + words[1:]
+
+
+def _named_in_request() -> set[str]:
+    """What the request is about: each of its values, and the project of a ``project==version``.
+
+    A form that nobody has read yet is not read for this: it may be what the error is about.
+    """
+    form = request.form if "form" in vars(request) else {}
+    values = [*request.args.values(), *form.values(), *map(str, (request.view_args or {}).values())]
+    return {value.strip().partition("==")[0] for value in values}
 
 
 def visible_signs(text: str) -> Markup:

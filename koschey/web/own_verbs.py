@@ -11,8 +11,10 @@ from flask import request
 from koschey.domain.names import NormalizedName
 from koschey.domain.permissions import Permission
 from koschey.errors import NotFound, RequestInvalid
+from koschey.web import htmx
 from koschey.web.access import current_actor
 from koschey.web.current import koschey
+from koschey.web.people import prefers_html
 
 if TYPE_CHECKING:
     from koschey.services.hosted_project import ProjectOutcome
@@ -54,7 +56,8 @@ def carry_out(verb: str, name: NormalizedName, source: str | None) -> ProjectOut
     if verb not in verbs:
         raise NotFound("verb", verb, VERBS)
     if verb == "delete" and version is None and filename is None and _field("whole") != "1":
-        raise RequestInvalid("say which version, or that the whole project is meant (whole=1)")
+        hint = "" if htmx.asks() or prefers_html() else " (whole=1)"
+        raise RequestInvalid(f"say which version, or that the whole project is meant{hint}")
     return verbs[verb](name, version, filename, reason=reason, **by)
 
 

@@ -103,7 +103,7 @@ def back(to: str) -> Response:
 
 def say(text: str, kind: str = "done") -> None:
     """Have the next page, or this part of one, announce something. ``kind``: done, warning or error."""
-    flash(text, kind)
+    flash(filters.sentence(text) if kind == "error" else text, kind)
 
 
 def theme() -> str:

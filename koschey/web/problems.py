@@ -18,7 +18,9 @@ from koschey import errors
 from koschey.domain.explanation import iso
 from koschey.domain.permissions import Permission
 from koschey.plugins import PluginError
+from koschey.web import htmx
 from koschey.web.access import may_everywhere
+from koschey.web.filters import sentence
 from koschey.web.people import html_page, prefers_html, reason_phrase
 from koschey.web.why import why_url
 
@@ -50,7 +52,8 @@ STATUSES: tuple[tuple[type[errors.KoscheyError], HTTPStatus], ...] = (
 _RETRY_AFTER_SECONDS = 5
 _LONGEST_WAIT_SECONDS = 120
 _PROBLEM = "application/problem+json"
-_ADDRESS = re.compile(r"https?://[^\s'\"]+(?<![.,:;])")
+#: What ends the sentence, or closes a bracket around the address, is not of it.
+_ADDRESS = re.compile(r"https?://[^\s'\"]+(?<![.,:;)\]>])")
 
 
 class Problem(msgspec.Struct, omit_defaults=True):
@@ -91,8 +94,9 @@ def problem_answer(status: HTTPStatus, detail: str, code: str = "") -> Response:
             "problem.html", phrase=status.phrase, code=status.value, detail=detail, request_id=request_id
         )
     else:
+        said = sentence(detail) if htmx.asks() else detail  # the page's script announces it as it is
         problem = Problem(
-            title=status.phrase, status=status.value, detail=detail, request_id=request_id, code=code
+            title=status.phrase, status=status.value, detail=said, request_id=request_id, code=code
         )
         answer = Response(msgspec.json.encode(problem), content_type=_PROBLEM)
     answer.status = f"{status.value} {reason_phrase(detail)}"

@@ -122,6 +122,18 @@ def test_what_is_wrong_changes_nothing(
     assert published.events() == [*before, ("token.add", "test", "paula (token 1)")]
 
 
+def test_a_person_who_did_not_say_what_to_delete_is_told_so_in_words_of_the_page(published: House) -> None:
+    published.user("ada", Role.ADMIN, PASSWORD)
+    browser = published.client()
+    published.log_in(browser, "ada")
+    page = {"headers": {"Accept": "text/html"}, "reason": "x"}
+    answer = published.form(
+        browser, "/admin/projects/acme-tool", to="/admin/projects/acme-tool/delete", **page
+    )
+    assert answer.status_code == 422
+    assert "Say which version, or that the whole project is meant</bdi>" in answer.text
+
+
 def test_a_program_may_send_json(published: House) -> None:
     client, headers = published.client(), bearer(published.token("paula", Scope.ADMIN))
     path = "/projects/acme-tool/manage/yank"

@@ -7,6 +7,7 @@ import pytest
 from koschey.domain.permissions import Permission, Role, Scope
 from koschey.errors import NotFound, RequestInvalid
 from koschey.services.upstream_spec import UpstreamSpec
+from koschey.web import problems
 from tests.access.conftest import PASSWORD, Build, House, basic, by_token, file_path, on_both
 from tests.fake_upstream import FakeUpstream
 
@@ -246,3 +247,11 @@ def test_where_an_upstream_leads_is_not_said_to_others(house: House) -> None:
         assert "it leads to where Koschey does not go" in told.text
         assert "127.0.0" not in told.text + told.status and "loopback" not in told.text
         assert "127.0.0.9, a loopback address" in house.get("/simple/six/", basic("anna", PASSWORD)).text
+
+
+@pytest.mark.parametrize(
+    "said", ["no answer from ADDRESS.", "a page (ADDRESS) was silent", "[ADDRESS]: not here", "to 'ADDRESS'"]
+)
+def test_an_address_is_taken_out_of_a_sentence_and_no_more(said: str) -> None:
+    address = "http://[::1]:8000/simple/six_(2)/?a=b"
+    assert problems._ADDRESS.sub("ADDRESS", said.replace("ADDRESS", address)) == said

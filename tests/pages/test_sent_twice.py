@@ -56,6 +56,45 @@ def test_a_form_makes_one_token_however_often_it_is_sent(app: Flask, pages: Page
     assert len(pages.services.tokens.list("dora")) == before + 1
 
 
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_form_about_all_that_fit_begins_one_job_however_often_it_is_sent(
+    app: Flask, pages: Pages, times: int
+) -> None:
+    pages.services.tasks["decide_bulk"] = lambda _: None  # type: ignore[index]
+    pages.log_in()
+    page = pages.client.get("/admin/bulk?tab=waiting&q=name-5", headers=HTML).text
+    cookie: Any = pages.client.get_cookie("koschey-session")
+    data = {name: field(page, name) for name in ("csrf_token", "tab", "q", "before")}
+    data |= {"verb": "extend", "days": "3", "reason": f"sent {times}"}
+
+    assert send(app, cookie.value, "/admin/bulk", data, times) == [303] * times
+    again = pages.client.post("/admin/bulk", data=data, headers=HTML)
+    other = pages.client.post("/admin/bulk", data=data | {"days": "5"}, headers=HTML)
+
+    begun = pages.services.audit.events(action="bulk.begun", limit=50)
+    begun = [event for event in begun if event.reason == f"sent {times}"]
+    assert len(begun) == 2
+    assert again.headers["Location"].endswith(begun[1].subject.replace("bulk ", "/bulk/"))
+    assert other.headers["Location"].endswith(begun[0].subject.replace("bulk ", "/bulk/"))
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_form_checks_once_however_often_it_is_sent(app: Flask, pages: Pages, times: int) -> None:
+    pages.log_in()
+    name = f"name-2{times}"
+    page = pages.client.get(f"/admin/decide?verb=recheck&case={name}==2.0@", headers=HTML).text
+    cookie: Any = pages.client.get_cookie("koschey-session")
+    data = {each: field(page, each) for each in ("csrf_token", "verb", "opened", "case")} | {"reason": "new"}
+
+    assert send(app, cookie.value, "/admin/decide", data, times) == [303] * times
+    pages.client.post("/admin/decide", data=data, headers=HTML)
+    assert len(pages.services.audit.events(project=name, action="check.requested")) == 1
+
+    later = data | {"opened": str(now())}  # another form
+    pages.client.post("/admin/decide", data=later, headers=HTML)
+    assert len(pages.services.audit.events(project=name, action="check.requested")) == 2
+
+
 def test_the_same_trust_twice_is_one_decision(pages: Pages) -> None:
     review: Review = pages.services.review
     for _ in range(2):

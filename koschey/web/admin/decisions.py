@@ -56,6 +56,7 @@ def decide() -> Response:
             reason=request.form.get("reason", ""),
             actor=current_actor().audit_name,
             until=until_of(),
+            opened=opened(),
         )
     except RequestInvalid as error:
         return _form(error, status=HTTPStatus.UNPROCESSABLE_ENTITY)
@@ -90,6 +91,7 @@ def _form(
         problem=problem,
         failed=failed or [],
         onward=_onward(),
+        opened=opened() or now(),
     )
 
 
@@ -127,6 +129,12 @@ def until_of() -> Microseconds | None:
     if not days.isdecimal() or not 1 <= int(days) <= _LONGEST_EXTENSION:
         raise RequestInvalid(f"days: a whole number from 1 to {_LONGEST_EXTENSION:,}, or nothing")
     return now() + int(days) * DAY
+
+
+def opened() -> Microseconds | None:
+    """When a form was loaded, which tells it from others of its kind; None: it does not say."""
+    text = request.values.get("opened", "")
+    return int(text) if text.isdecimal() and len(text) <= 18 else None
 
 
 def _onward() -> str:

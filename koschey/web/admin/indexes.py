@@ -121,8 +121,8 @@ def remove(index: str) -> Response:
         koschey().indexes.remove_index(index, actor=who())
         return f"Index {index} is removed; its sources and their files stay."
 
-    onward = HOME if len(whole_indexes_with(Permission.AUDIT)) > 1 else ""  # or it leads to what is not theirs
-    return submit(act, lambda problem, status: _shown(index, problem, status), onward)
+    others = len(whole_indexes_with(Permission.AUDIT)) > 1  # without one, they may not see the list
+    return submit(act, lambda problem, status: _shown(index, problem, status), HOME if others else "")
 
 
 @bp.post("/admin/indexes/<index>/baseline")

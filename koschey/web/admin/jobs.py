@@ -5,8 +5,10 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from koschey.domain.permissions import Permission
-from koschey.web.access import current_actor, requires
-from koschey.web.admin.forms import asked, given, submit
+from koschey.stores.database import now
+from koschey.web.access import requires
+from koschey.web.admin.decisions import opened
+from koschey.web.admin.forms import asked, given, submit, who
 from koschey.web.current import koschey
 from koschey.web.people import html_page
 
@@ -30,7 +32,7 @@ def retry() -> Response:
     project, filename = given("project") or "", given("filename") or ""
 
     def act() -> str:
-        koschey().review.recheck(project, filename=filename, actor=current_actor().audit_name)
+        koschey().review.recheck(project, filename=filename, actor=who(), opened=opened())
         return f"{filename} is tried again as soon as a worker has time."
 
     return submit(act, lambda problem, status: _shown(str(problem), status), HOME)
@@ -48,4 +50,5 @@ def _shown(problem: str = "", status: int = 200) -> Response:
         syncs=[upstream.name for upstream in services.upstreams.list() if upstream.running],
         standing=standing,
         problem=problem,
+        opened=now(),
     )
