@@ -269,6 +269,10 @@ def _translated() -> Iterator[None]:
         if not _is_race(error):
             raise
         raise Busy("what this is about") from error
+    except ValueError as error:  # PostgreSQL's texts have no NUL, and nobody's have half a character
+        if isinstance(error, UnicodeEncodeError) or "NUL (0x00)" in str(error):
+            raise RequestInvalid("a text has a character that cannot be stored") from error
+        raise
     except OverflowError as error:  # SQLite's driver takes 64 bits and no more
         raise RequestInvalid("a number is larger than any here can be") from error
     except DBAPIError as error:

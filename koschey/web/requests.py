@@ -36,6 +36,8 @@ def _begin() -> None:
         request.environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8")
     except UnicodeDecodeError:
         raise RequestInvalid("the path is not UTF-8") from None
+    if "\0" in request.path:
+        raise RequestInvalid("the path has a NUL character")
 
 
 def _end(answer: Response) -> Response:

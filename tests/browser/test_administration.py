@@ -430,7 +430,7 @@ def test_nobody_locks_themselves_out_in_passing(ada: Visitor, site: Site) -> Non
         answer = page.request.post(
             f"{site.url}/admin/access/users/ada/{verb}", form={"csrf_token": token}, headers={"Accept": "*/*"}
         )
-        assert answer.status == 409 and "that is you" in answer.text()
+        assert answer.status == 409 and "That is you" in answer.text()
 
 
 def test_groups_and_tokens_are_looked_after(ada: Visitor, site: Site) -> None:
