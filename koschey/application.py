@@ -21,6 +21,7 @@ from koschey.web import (
     files,
     health,
     home,
+    kept_form,
     metrics,
     peers,
     people,
@@ -112,7 +113,7 @@ def _flask(settings: Settings) -> Flask:
     people.init_app(app, assets)
     protection.init_app(app, secure=settings.public_url.startswith("https://"))
     app.wsgi_app = assets.middleware(app.wsgi_app)  # type: ignore[method-assign, assignment]
-    served = (home.bp, simple.bp, files.bp, upload.bp, why.bp, health.bp, metrics.bp)
+    served = (home.bp, simple.bp, files.bp, upload.bp, why.bp, health.bp, metrics.bp, kept_form.bp)
     for blueprint in (*served, *admin.BLUEPRINTS, *developers.BLUEPRINTS):
         app.register_blueprint(blueprint)
     return app

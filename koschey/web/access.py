@@ -212,19 +212,27 @@ def _guard() -> Response | None:
     try:
         _enforce(declared)
     except Unauthenticated:
-        if declared.browser and not request.headers.get("Authorization") and (to := _log_in_page()):
-            return to
-        raise
+        from koschey.web import kept_form  # it imports this module
+
+        to = kept_form.keep()
+        if to is None and declared.browser and not request.headers.get("Authorization"):
+            to = _log_in_page()
+        if to is None:
+            raise
+        return to
     return None
 
 
 def _log_in_page() -> Response | None:
-    """The way to the log-in page for a browser, or a part of a page; None: whoever asks is none."""
-    from koschey.web.people import prefers_html  # it imports this module
+    """The way to the log-in page for a browser, or a part of a page, and back; None: whoever asks is none."""
+    from koschey.web.kept_form import page_of_form  # they import this module
+    from koschey.web.people import prefers_html
 
     target = f"{request.script_root}/login"
     if request.headers.get("HX-Request"):
-        return Response(status=HTTPStatus.UNAUTHORIZED, headers={"HX-Redirect": target})
+        page = quote(page_of_form(), safe="/")
+        headers = {"HX-Redirect": f"{target}?next={page}" if page else target}
+        return Response(status=HTTPStatus.UNAUTHORIZED, headers=headers)
     if not prefers_html() or request.method not in ("GET", "HEAD"):
         return None
     onward = quote(request.script_root + request.full_path.rstrip("?"), safe="/")

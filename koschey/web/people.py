@@ -17,6 +17,8 @@ from koschey.web.current import koschey
 
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE = "koschey-theme"
+#: The page of ``koschey.web.kept_form``, below ours.
+KEPT_FORM = "account/form"
 
 
 def init_app(app: Flask, assets: Assets) -> None:
@@ -94,7 +96,9 @@ def back(to: str) -> Response:
     ``Referer`` is believed as far as its path goes, so that nobody is led elsewhere.
     """
     came = urlsplit(request.headers.get("Referer", ""))
-    if came.netloc == request.host and came.path.startswith("/") and not came.path.startswith("//"):
+    kept = came.path.endswith(f"/{KEPT_FORM}")  # it would ask once more whether to send what was sent
+    ours = came.netloc == request.host and came.path.startswith("/") and not came.path.startswith("//")
+    if ours and not kept:
         location = came.path + (f"?{came.query}" if came.query else "")
     else:
         location = htmx.page_root() + to

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, current_app, request
+from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import LengthRequired, UnsupportedMediaType
 
 from koschey.errors import Forgery, TooLarge
@@ -48,14 +48,14 @@ def unprotected[V: Callable[..., Any]](reason: str) -> Callable[[V], V]:
     return declare
 
 
-def _refuse_forgeries() -> None:
+def _refuse_forgeries() -> Response | None:
     """Have what changes something come from a form of this session, or from no browser.
 
     Fetch Metadata tells other sites' pages; a token tells the session. Clients that send neither a cookie nor
     what only browsers send (installers, twine) authenticate each request by a header.
     """
     if request.method in _SAFE or request.endpoint is None:
-        return
+        return None
     came_from = request.headers.get("Sec-Fetch-Site")
     if came_from in ("cross-site", "same-site"):
         raise Forgery("another site's page asked for this; do it from Koschey's own pages")
@@ -63,10 +63,19 @@ def _refuse_forgeries() -> None:
     view = current_app.view_functions[request.endpoint]
     declared = declaration(current_app, request.endpoint)
     if isinstance(declared, Required) and not declared.cookies:
-        return  # no session counts there, and what Basic credentials a browser keeps is told above
+        return None  # no session counts there, and what Basic credentials a browser keeps is told above
     _check_size()
     if (browser or SESSION_COOKIE in request.cookies) and not hasattr(view, _UNPROTECTED):
-        _check_token()
+        try:
+            _check_token()
+        except Forgery:
+            from koschey.web import kept_form  # rarely wanted
+
+            answer = kept_form.keep()  # a page of ours that is older than the session: they see it first
+            if answer is None:
+                raise
+            return answer
+    return None
 
 
 def _check_size() -> None:

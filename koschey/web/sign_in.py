@@ -10,7 +10,7 @@ from flask import Blueprint, Flask, Response, redirect, request
 from koschey.domain.permissions import ANONYMOUS
 from koschey.errors import Conflict, KoscheyError, RequestInvalid, TooManyAttempts, Unauthenticated
 from koschey.hookspecs import Identity, LogInPage
-from koschey.web import sessions
+from koschey.web import kept_form, sessions
 from koschey.web.access import current_actor, public
 from koschey.web.current import koschey
 from koschey.web.peers import sign_in_request
@@ -56,7 +56,7 @@ def log_out() -> Response:
     if actor is not None:
         koschey().accounts.end_sessions(actor.name, actor=actor.audit_name)
     sessions.end()
-    return _onward("")
+    return kept_form.forget(_onward(""))
 
 
 @bp.get("/setup/<link>")

@@ -255,3 +255,12 @@ def test_where_an_upstream_leads_is_not_said_to_others(house: House) -> None:
 def test_an_address_is_taken_out_of_a_sentence_and_no_more(said: str) -> None:
     address = "http://[::1]:8000/simple/six_(2)/?a=b"
     assert problems._ADDRESS.sub("ADDRESS", said.replace("ADDRESS", address)) == said
+
+
+@on_both
+@pytest.mark.parametrize(
+    "path", [file_path("six") + "%00", file_path("six") + "%00.metadata", "/simple/six%00/", "/search?q=%00"]
+)
+def test_a_nul_in_an_address_finds_nothing(house: House, path: str) -> None:
+    house.host("six")
+    assert house.status(path) == (422 if "search" in path else 400)

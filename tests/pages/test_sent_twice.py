@@ -119,3 +119,13 @@ def test_the_same_trust_twice_is_one_decision(pages: Pages) -> None:
 )
 def test_no_cell_begins_a_formula_whatever_ends_one(said: str, written: str) -> None:
     assert _inert(said) == written
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_an_export_that_cannot_be_is_an_error_and_no_half_of_a_file(pages: Pages, kind: str) -> None:
+    pages.log_in("otto")
+    answer = pages.client.get(f"/admin/audit.{kind}?project=..%2fx", headers=HTML)
+    assert answer.status_code == 400
+    assert "Content-Disposition" not in answer.headers
+    answer = pages.client.get(f"/admin/audit.{kind}?project=name-9", headers=HTML)
+    assert answer.status_code == 200

@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
+from koschey.errors import RequestInvalid
 from koschey.settings import Settings
-from koschey.stores.database import close_connections, engine_options
+from koschey.stores.database import Database, close_connections, engine_options
 
 
 def test_a_connection_that_is_in_use_when_all_are_closed_is_closed_when_it_comes_back(tmp_path: Path) -> None:
@@ -35,3 +36,16 @@ def test_an_error_repeats_no_value_of_its_statement(tmp_path: Path, url: str) ->
     engine.dispose()
     assert "nowhere" in str(raised.value)
     assert "canary" not in str(raised.value)
+
+
+@pytest.mark.parametrize("words", ["a\0b", "half \ud800"], ids=["NUL", "surrogate"])
+def test_a_text_that_cannot_be_stored_is_the_askers_fault(migrated_postgres_url: str, words: str) -> None:
+    engine = create_engine(Settings(database_url=migrated_postgres_url).resolved_database_url)
+    database = Database(engine)
+    with pytest.raises(RequestInvalid, match="cannot be stored"), database.reading() as session:
+        session.execute(text("SELECT :words"), {"words": words})
+    with pytest.raises(RequestInvalid, match="cannot be stored"), database.transaction() as tx:
+        tx.record("user.add", actor=words)
+    with pytest.raises(ValueError, match="of another kind"), database.reading():
+        raise ValueError("of another kind")
+    engine.dispose()

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -119,6 +120,7 @@ def _jsonl(events: Iterable[AuditEvent]) -> Iterator[bytes]:
     yield b"".join(piece)
 
 
-def _download(body: Iterator[str] | Iterator[bytes], kind: str, filename: str) -> Response:
+def _download[T: (str, bytes)](body: Iterator[T], kind: str, filename: str) -> Response:
     headers = {"Content-Disposition": f'attachment; filename="{filename}"', "Cache-Control": "no-store"}
-    return Response(stream_with_context(body), content_type=kind, headers=headers)
+    first = next(body)  # so that what is wrong is answered as an error, not by half of a file
+    return Response(stream_with_context(chain((first,), body)), content_type=kind, headers=headers)
