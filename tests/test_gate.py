@@ -42,6 +42,7 @@ BLIND = {
     "/setup": "lines for tools",
     "/requests": "what somebody asked for: names and answers that were for them",
     "/account": "one's own tokens",
+    "/account/form": "a form that was sent, out of the cookie",
     "/account/tokens": "a redirect, or the token that was made",
     "/account/tokens/<int:token_id>/revoke": "a redirect",
     "/account/password": "a redirect",
