@@ -51,6 +51,7 @@ def all_tasks(
         "sweep_deleted": lambda: _purge(koschey),
         "sync_due": lambda: submit_due(database, koschey.locks, koschey.queue.submit),
         "sync_upstream": lambda source_id: koschey.sync.scheduled(source_id),
+        "sync_asked": lambda source_id: koschey.sync.asked(source_id),
         "settle_asks": _if_any(database, "ask", lambda: koschey.asks.settle()),
         "decide_bulk": lambda bulk_id: koschey.bulk.run(bulk_id),
         "resume_bulk": _if_any(database, "bulk", lambda: koschey.bulk.resume()),

@@ -41,7 +41,7 @@ LANES = (
     Lane(frozenset(["check_file", "compare_files"]), CHECKING_THREADS),
     Lane(frozenset(_SWEEPS), 2),
     Lane(frozenset(["build_roots"]), 1),
-    Lane(frozenset(["sync_upstream"]), 2),
+    Lane(frozenset(["sync_upstream", "sync_asked"]), 2),
     Lane(frozenset(["tally_storage", "sweep_blobs", "evict_files"]), 1),
 )
 
@@ -149,7 +149,8 @@ def worker_terms(file_deadline: float) -> dict[str, Terms]:
     }
     # The file, the one that it is compared with, and the checks.
     # A sync does as much as it can in ten minutes, and is submitted again when something is left.
-    terms["sync_upstream"] = Terms(FILES, timeout=3600, ttl=900, alone=True)
+    for task in ("sync_upstream", "sync_asked"):
+        terms[task] = Terms(FILES, timeout=3600, ttl=900, alone=True)
     terms["check_file"] = Terms(FILES, timeout=int(2 * file_deadline) + 900, ttl=900)
     # One of very many versions goes on with the next job where this one ends.
     terms["decide_bulk"] = Terms(SWEEPS, timeout=3600, ttl=900)

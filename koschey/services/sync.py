@@ -60,12 +60,20 @@ class Sync:
         self._stop: str | None = None
 
     def start(self, upstream: str) -> None:
-        """Have a worker sync an upstream soon. Raises: NotFound; Conflict: one runs, or it is paused."""
+        """Have a worker sync an upstream soon, as ``asked`` does.
+
+        Raises:
+            NotFound: no such upstream. Conflict: one runs, it is paused, or asked to be left alone, or its
+            mode keeps nothing in step.
+        """
         source = _not_paused(self.source(upstream))
+        _keeps_something(source)
         state = self._progress.state(source.id)
         if runs(self._locks, source.id, state["phase"], state["seen_at"]):
             raise Conflict(running(source, state))
-        self._submit("sync_upstream", source.id)
+        if peace := _peace(state):
+            raise Conflict(f"{upstream} asked to be left alone for {peace:.0f} more seconds")
+        self._submit("sync_asked", source.id)
 
     def stop(self, why: str) -> None:
         """Have the sync of this process end after what it is about; the next one goes on there."""
@@ -79,6 +87,19 @@ class Sync:
             self.run(source.name, options)
         except Conflict:
             log.info("sync.runs_already", upstream=source.name)
+
+    def asked(self, source_id: int) -> None:
+        """One sync that a person began and does not wait for. It looks at everything.
+
+        What could not be had before is asked for at once. Raises: UpstreamError, StoreUnavailable.
+        """
+        source = self._configuration.source(source_id)
+        # Where the schedule does not go on with the rest, as much of it as a job has time for.
+        options = Options(seconds=600.0 if source.sync_seconds else 3_000.0)
+        try:
+            self.run(source.name, options)
+        except Conflict as error:
+            log.info("sync.not_begun", upstream=source.name, problem=str(error))
 
     def source(self, upstream: str) -> SourceConfig:
         """An upstream by its name. Raises: NotFound."""
@@ -99,11 +120,7 @@ class Sync:
             UpstreamError: nothing could be found out. StoreUnavailable: ours failed.
         """
         source = _not_paused(self.source(upstream))
-        if source.mode is Mode.PROXY:
-            raise Conflict(
-                f"the mode of {upstream} is proxy, which keeps nothing in step; "
-                f"koschey upstream edit {upstream} --mode known|index|full"
-            )
+        _keeps_something(source)
         try:
             with self._locks.hold(lock_name(source.id), LOCK_SECONDS):
                 return self._run(source, options or Options())
@@ -125,10 +142,9 @@ class Sync:
     def _run(self, source: SourceConfig, options: Options) -> dict[str, Any]:
         ends = None if options.seconds is None else time.monotonic() + options.seconds
         before = self._progress.state(source.id)
-        if (before["paused_until"] or 0) > now():
-            left = (before["paused_until"] - now()) / 1e6
-            problem = f"it asked to be left alone for {left:.0f} more seconds"
-            raise UpstreamUnavailable(source.name, problem, retry_after=left)
+        if peace := _peace(before):
+            problem = f"it asked to be left alone for {peace:.0f} more seconds"
+            raise UpstreamUnavailable(source.name, problem, retry_after=peace)
         begun = now()
         goes_on = before["outcome"] == "continues"
         fresh: Mapping[str, Any] = {} if goes_on else dict(NEW_RUN) | {"begun_at": begun}
@@ -190,3 +206,17 @@ def _not_paused(source: SourceConfig) -> SourceConfig:
             f"{source.name} is paused ({source.endpoint.paused}); koschey upstream resume {source.name}"
         )
     return source
+
+
+def _keeps_something(source: SourceConfig) -> None:
+    """Raises: Conflict."""
+    if source.mode is Mode.PROXY:
+        raise Conflict(
+            f"the mode of {source.name} is proxy, which keeps nothing in step; "
+            f"koschey upstream edit {source.name} --mode known|index|full"
+        )
+
+
+def _peace(state: Mapping[str, Any]) -> float:
+    """For how many more seconds an upstream is to be left alone; 0: it may be asked."""
+    return max(0.0, ((state["paused_until"] or 0) - now()) / 1e6)

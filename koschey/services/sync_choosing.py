@@ -18,6 +18,7 @@ from koschey.services.configuration import SourceConfig
 from koschey.services.keeping import Keeping
 from koschey.services.sync_due import DueProjects
 from koschey.services.sync_known import KnownProjects
+from koschey.services.sync_pass import PATIENCE
 from koschey.services.sync_progress import Counted, Progress, count
 from koschey.stores.database import Database, now
 from koschey.upstream.client import RootFetched, UpstreamClient
@@ -176,6 +177,7 @@ class Choosing:
                 source.endpoint,
                 etag=None if reconcile else state["root_etag"],
                 deadline=self._root_deadline,
+                rest=PATIENCE,
                 tally=tally,
             )
         finally:

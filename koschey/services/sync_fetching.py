@@ -21,6 +21,7 @@ from koschey.errors import (
 from koschey.services.configuration import SourceConfig
 from koschey.services.downloads import Downloads
 from koschey.services.sync_due_files import DueFile
+from koschey.services.sync_pass import PATIENCE
 from koschey.stores.blobs import BlobStore, Spooled
 from koschey.stores.lookup import Lookup
 from koschey.upstream.client import Permit, UpstreamClient
@@ -99,6 +100,7 @@ class Fetching:
             name=file.project,
             size=file.size,
             deadline=self._deadline,
+            rest=PATIENCE,
             apart=file.attempts > 0,
             permit=permit,
             tally=tally,
@@ -121,6 +123,7 @@ class Fetching:
             start=0,
             validator=None,
             deadline=deadline,
+            rest=PATIENCE,
             apart=file.attempts > 0,
             permit=permit,
             tally=tally,

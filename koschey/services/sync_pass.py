@@ -21,7 +21,7 @@ from koschey.upstream.manners import Tally
 #: So many failures in a row, from an upstream that answers nothing, end a sync.
 _OUTAGE = 20
 #: An upstream that asks to be left alone for longer (seconds) ends the sync; the next one goes on.
-_PATIENCE = 60.0
+PATIENCE = 60.0
 #: Names of one look at the door.
 _PERMITTED = 32
 
@@ -145,7 +145,7 @@ class Pass[T: Item, R: Outcome](ABC):
     def _through(self, items: Sequence[T], pool: ThreadPoolExecutor, connections: int) -> None:
         """Ask for those, so many at once, and record them as they come."""
         waiting = self._permitted(sorted(items, key=lambda item: item.turn))
-        crew = Crew(pool, connections, self.ask, waiting, 2 * self.batch)
+        crew = Crew(pool, connections, self._asked, waiting, 2 * self.batch)
         batch: list[R] = []
         begun = time.monotonic()
         try:
@@ -164,6 +164,14 @@ class Pass[T: Item, R: Outcome](ABC):
                 self.record(batch)
             self.ending.clear()
 
+    def _asked(self, turn: tuple[T, Permit]) -> R:
+        """Ask for one; once more after a short peace that the upstream asked for, and all of it gets."""
+        outcome = self.ask(turn)
+        peace = _peace(outcome.problem)
+        if peace is None or peace > PATIENCE or self.ending.wait(peace):
+            return outcome
+        return self.ask(turn)
+
     def _permitted(self, items: Sequence[T]) -> Iterator[tuple[T, Permit]]:
         """What is due, some at a time with the word whether it may be asked for, when its turn comes."""
         assert self.source.endpoint is not None
@@ -179,18 +187,21 @@ class Pass[T: Item, R: Outcome](ABC):
         if not isinstance(problem, UpstreamError) or not self.is_outage(problem):
             self._in_a_row = 0
             return
-        if (asked := _wants_peace(problem)) is not None:
-            raise Stopped("paused", problem.problem, asked)
+        peace = _peace(problem)
+        if peace is not None and peace > PATIENCE:
+            raise Stopped("paused", problem.problem, peace)
         self._in_a_row += 1
         if self._in_a_row >= _OUTAGE:
+            if peace is not None:
+                raise Stopped("paused", problem.problem, peace)
             raise Outage(f"{_OUTAGE} {self.things} in a row could not be had, the last: {problem.problem}")
 
 
-def _wants_peace(problem: UpstreamError) -> float | None:
-    """For how long (seconds) the whole upstream is to be left alone, if that is longer than a sync waits.
+def _peace(problem: KoscheyError | None) -> float | None:
+    """For how long (seconds) the whole upstream is to be left alone, if it said so.
 
     What one page or file asks for itself concerns that one.
     """
-    if isinstance(problem, UpstreamUnavailable) and problem.whole and (problem.retry_after or 0) > _PATIENCE:
+    if isinstance(problem, UpstreamUnavailable) and problem.whole:
         return problem.retry_after
     return None

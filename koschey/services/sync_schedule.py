@@ -48,6 +48,8 @@ def runs(locks: Locks, source_id: int, phase: str | None, seen_at: Microseconds 
 def submit_due(database: Database, locks: Locks, submit: Callable[[str, int], None]) -> None:
     """Have workers sync the upstreams whose time has come, and go on with what a part was done of.
 
+    A sync that ended because its upstream asked for peace goes on when that is over.
+
     Raises:
         StoreUnavailable: the database failed.
     """
@@ -66,10 +68,10 @@ _DUE = text(
     "WHERE s.kind = 'upstream' AND s.mode <> 'proxy' AND s.paused_at IS NULL "
     "AND (s.sync_seconds > 0 OR (t.outcome = 'continues' AND t.problem = :time_is_up)) "
     "AND COALESCE(t.paused_until, 0) <= :now "
-    "AND (t.phase IS NOT NULL OR t.outcome = 'continues' "
+    "AND (t.phase IS NOT NULL OR t.outcome IN ('continues', 'paused') "
     "OR (t.outcome = 'failed' AND COALESCE(t.ended_at, 0) < :now - :after_failure) "
     "OR COALESCE(t.ended_at, 0) < :now - s.sync_seconds * 1000000) "
-    "AND (s.mode <> 'known' OR t.phase IS NOT NULL OR t.outcome = 'continues' OR EXISTS ("
+    "AND (s.mode <> 'known' OR t.phase IS NOT NULL OR t.outcome IN ('continues', 'paused') OR EXISTS ("
     "SELECT 1 FROM project p WHERE p.source_id = s.id AND p.state = 'present' "
     "AND COALESCE(p.looked_at, 0) < :now - s.sync_seconds * 1000000) "
     "OR EXISTS (SELECT 1 FROM kept_name k WHERE k.source_id = s.id AND NOT EXISTS ("

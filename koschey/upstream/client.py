@@ -184,12 +184,19 @@ class UpstreamClient:
             return PageFetched(page, _entity_tag(answer), _clock(answer))
 
     def root_list(
-        self, endpoint: Endpoint, *, etag: str | None, deadline: float, tally: Tally | None = None
+        self,
+        endpoint: Endpoint,
+        *,
+        etag: str | None,
+        deadline: float,
+        rest: float | None = None,
+        tally: Tally | None = None,
     ) -> RootOutcome:
         """Ask for the root list, on the condition that it changed since ``etag``. Tens of megabytes.
 
         Args:
             deadline: seconds for everything, parsing included.
+            rest: see ``OutgoingSession.open``.
 
         Raises:
             UpstreamUnavailable, UpstreamTimeout, UpstreamRefused: no answer that says anything.
@@ -200,7 +207,7 @@ class UpstreamClient:
         if etag:
             headers["If-None-Match"] = etag
         with self._session.open(
-            endpoint, endpoint.url, headers=headers, deadline=deadline, tally=tally or self.tally
+            endpoint, endpoint.url, headers=headers, deadline=deadline, rest=rest, tally=tally or self.tally
         ) as answer:
             if answer.status == 304 and etag:
                 return RootUnchanged()

@@ -66,6 +66,28 @@ def test_it_is_not_synced_by_anybody(full: Deployment, upstream: FakeUpstream) -
 
 
 @on_both
+def test_a_sync_that_an_upstream_asked_to_end_goes_on_when_that_is_over(
+    full: Deployment, upstream: FakeUpstream
+) -> None:
+    """Not only an hour later, when the next one would have come."""
+    submitted: list[tuple[Any, ...]] = []
+
+    def schedule() -> None:
+        submit_due(full.koschey.database, full.koschey.locks, lambda *given: submitted.append(given))
+
+    upstream.fail("/", status=503, retry_after=900)
+    with pytest.raises(UpstreamError):
+        full.koschey.sync.run("upstream")
+    schedule()
+    assert submitted == [], "it asked for peace"
+
+    full.execute(f"UPDATE sync_state SET paused_until = {now() - 1}")
+    schedule()
+    [source] = full.koschey.configuration.upstreams()
+    assert submitted == [("sync_upstream", source.id)]
+
+
+@on_both
 def test_a_sync_that_was_killed_is_due_at_once_and_one_that_waits_is_not(full: Deployment) -> None:
     """However short ago another one had ended: a lock tells, which the kernel or the server takes back."""
     koschey = full.koschey

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from typing import Any
 
 import pytest
@@ -564,6 +566,38 @@ def test_a_page_that_asks_for_peace_for_ever_holds_up_no_other_and_no_file(
     assert upstream.count("one") == 1  # its own word is kept
 
 
+def test_a_short_peace_that_all_pages_ask_for_is_waited_for(deploy: Deploy, upstream: FakeUpstream) -> None:
+    """Longer than the request of one page could wait: that is no outage."""
+    here = deploy(page_deadline=1.0)
+    for number in range(24):
+        upstream.project(f"page-{number}").release("1.0")
+    keep(here, mode=Mode.INDEX, connections=12)
+    for number in range(24):
+        upstream.fail(f"page-{number}", status=429, retry_after=2, times=1)
+
+    summary = sync(here)
+
+    assert (summary["outcome"], summary["projects"]["done"]) == ("ok", 24), summary["problem"]
+
+
+@pytest.mark.parametrize("size", [10, 2_000_000], ids=["small", "large"])
+def test_files_that_ask_for_minutes_of_peace_keep_no_sync_waiting(
+    deploy: Deploy, upstream: FakeUpstream, size: int
+) -> None:
+    here = deploy(upstream_retries=2)
+    for number in range(4):
+        upstream.project("one").release(f"{number}.0", payload=os.urandom(size))
+    keep(here, mode=Mode.FULL, connections=1)
+    for number in range(4):
+        upstream.fail(f"one-{number}.0-py3-none-any.whl", status=429, retry_after=90)
+    begun = now()
+
+    summary = sync(here)
+
+    assert now() - begun < 60e6
+    assert (summary["outcome"], summary["paused_until"] is not None) == ("paused", True)
+
+
 def test_files_that_ask_for_peace_for_ever_hold_up_no_other(full: Deployment, upstream: FakeUpstream) -> None:
     upstream.fail("one-1.0-py3-none-any.whl", status=429, retry_after=3600)
     assert sync(full)["outcome"] == "partial"
@@ -579,6 +613,22 @@ def test_an_upstream_whose_root_list_asks_for_peace_is_left_alone(
     [status] = full.koschey.sync.status("upstream")
     assert status["outcome"] == "paused"
     assert status["paused_until"] > now() + 600e6
+
+
+def test_a_root_list_that_asks_for_minutes_of_peace_keeps_no_sync_waiting(
+    deploy: Deploy, upstream: FakeUpstream
+) -> None:
+    """Also where its request could be repeated before its deadline."""
+    here = deploy(upstream_retries=2, root_deadline=600.0)
+    keep(here, mode=Mode.FULL)
+    upstream.fail("/", status=429, retry_after=90)
+
+    begun = now()
+    with pytest.raises(UpstreamError):
+        sync(here)
+
+    assert now() - begun < 60e6
+    assert here.koschey.sync.status("upstream")[0]["paused_until"] > begun + 60e6
 
 
 @on_both
@@ -607,6 +657,33 @@ def test_the_schedule_asks_ever_later_for_what_fails_and_a_person_at_once(
     upstream.heal()
     assert sync(full, patient=True)["outcome"] == "partial"
     assert sync(full)["outcome"] == "ok"
+
+
+def test_what_a_person_begins_and_does_not_wait_for_asks_at_once_for_what_failed(
+    full: Deployment, upstream: FakeUpstream
+) -> None:
+    upstream.fail("one", status=500)
+    for _ in range(2):  # once is no failure that is left alone for a while
+        assert sync(full)["outcome"] == "partial"
+    upstream.heal()
+
+    full.koschey.sync.start("upstream")
+
+    deadline = now() + 30e6
+    while names(full) != {"one", "two", "three"}:
+        assert now() < deadline, full.koschey.sync.status("upstream")
+        time.sleep(0.05)
+
+
+def test_nothing_is_begun_that_would_come_to_nothing(full: Deployment, upstream: FakeUpstream) -> None:
+    upstream.fail("/", status=503, retry_after=900)
+    with pytest.raises(UpstreamError):
+        sync(full)
+    with pytest.raises(Conflict, match="asked to be left alone for"):
+        full.koschey.sync.start("upstream")
+    keep(full, mode=Mode.PROXY)
+    with pytest.raises(Conflict, match="keeps nothing in step"):
+        full.koschey.sync.start("upstream")
 
 
 @on_both
