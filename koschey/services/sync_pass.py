@@ -165,12 +165,13 @@ class Pass[T: Item, R: Outcome](ABC):
             self.ending.clear()
 
     def _asked(self, turn: tuple[T, Permit]) -> R:
-        """Ask for one; once more after a short peace that the upstream asked for, and all of it gets."""
-        outcome = self.ask(turn)
-        peace = _peace(outcome.problem)
-        if peace is None or peace > PATIENCE or self.ending.wait(peace):
-            return outcome
-        return self.ask(turn)
+        """Ask for one; again after short peaces that the upstream asked for, of a minute in all."""
+        ends = time.monotonic() + PATIENCE
+        while True:
+            outcome = self.ask(turn)
+            peace = _peace(outcome.problem)
+            if peace is None or time.monotonic() + peace > ends or self.ending.wait(peace):
+                return outcome
 
     def _permitted(self, items: Sequence[T]) -> Iterator[tuple[T, Permit]]:
         """What is due, some at a time with the word whether it may be asked for, when its turn comes."""
