@@ -94,10 +94,8 @@ class Sync:
         What could not be had before is asked for at once. Raises: UpstreamError, StoreUnavailable.
         """
         source = self._configuration.source(source_id)
-        # Where the schedule does not go on with the rest, as much of it as a job has time for.
-        options = Options(seconds=600.0 if source.sync_seconds else 3_000.0)
         try:
-            self.run(source.name, options)
+            self.run(source.name, Options(seconds=600.0))
         except Conflict as error:
             log.info("sync.not_begun", upstream=source.name, problem=str(error))
 
