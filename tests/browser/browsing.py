@@ -29,6 +29,8 @@ _OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", 
             "--disable-sync", "--no-first-run"]  # fmt: skip
 #: WCAG 2.2 AA, and what axe calls good practice.
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+#: What a colour scheme can change of it.
+_COLOURS = ["color-contrast", "link-in-text-block"]
 NARROW = {"width": 320, "height": 640}
 WIDE = {"width": 1280, "height": 800}
 
@@ -125,12 +127,11 @@ class Visitor:
             "!document.querySelector('.htmx-request, .htmx-swapping, .htmx-settling')"
         )
 
-    def violations(self) -> list[str]:
-        """What axe finds against WCAG 2.2 AA in the page as it is now."""
+    def violations(self, *, colours: bool = False) -> list[str]:
+        """What axe finds against WCAG 2.2 AA in the page as it is now; ``colours``: of its colours only."""
         self.page.evaluate(AXE.read_text(encoding="utf-8"))
-        found = self.page.evaluate("rules => axe.run({runOnly: {type: 'tag', values: rules}})", _RULES)[
-            "violations"
-        ]
+        rules = {"type": "rule", "values": _COLOURS} if colours else {"type": "tag", "values": _RULES}
+        found = self.page.evaluate("rules => axe.run({runOnly: rules})", rules)["violations"]
         return [f"{v['id']}: {n['target']} {n['failureSummary']}" for v in found for n in v["nodes"]]
 
     def overflows(self) -> bool:
@@ -143,8 +144,9 @@ class Visitor:
         for scheme, size in (("light", WIDE), ("dark", WIDE), ("light", NARROW)):
             self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
             self.page.set_viewport_size(size)  # type: ignore[arg-type]
-            assert self.violations() == [], (scheme, size)
-            assert not self.overflows(), size
+            assert self.violations(colours=scheme == "dark") == [], (self.page.url, scheme, size)
+            assert not self.overflows(), (self.page.url, size)
+        self.page.set_viewport_size(WIDE)  # type: ignore[arg-type]
 
     def check(self) -> None:
         """AssertionError when something was complained about: a script, the policy, a dialog, an address."""
