@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import structlog
@@ -119,11 +120,12 @@ class Sync:
         """
         source = _not_paused(self.source(upstream))
         _keeps_something(source)
-        try:
-            with self._locks.hold(lock_name(source.id), LOCK_SECONDS):
-                return self._run(source, options or Options())
-        except Busy:
-            raise Conflict(running(source, self._progress.state(source.id))) from None
+        with ExitStack() as held:
+            try:
+                held.enter_context(self._locks.hold(lock_name(source.id), LOCK_SECONDS))
+            except Busy:
+                raise Conflict(running(source, self._progress.state(source.id))) from None
+            return self._run(source, options or Options())
 
     def reset(self, upstream: str, *, actor: str) -> None:
         """Forget serials, ETags and what is due, of an upstream that began to count anew."""

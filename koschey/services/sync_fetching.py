@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from koschey.errors import (
+    Busy,
     DigestMismatch,
     KoscheyError,
     StoreUnavailable,
@@ -64,7 +65,7 @@ class Fetching:
             if file.due_at is None and file.sha256 and file.size is not None and file.size <= _SMALL:
                 return Fetched(file, self._small(source, file, permit, tally))
             self._large(source, file, tally)
-        except (UpstreamError, DigestMismatch, StoreUnavailable) as error:
+        except (UpstreamError, DigestMismatch, StoreUnavailable, Busy) as error:
             return Fetched(file, problem=error)
         return Fetched(file)
 

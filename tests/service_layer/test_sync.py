@@ -11,10 +11,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from koschey.domain.filters import Mode
-from koschey.errors import Conflict, RequestInvalid, UpstreamError
+from koschey.errors import Busy, Conflict, RequestInvalid, UpstreamError
+from koschey.services.downloads import Downloads
 from koschey.services.keeping import KeepSpec, SeedFile
 from koschey.services.sync_phases import Options
 from koschey.stores.database import now
+from koschey.stores.lookup import FileLook
 from koschey.upstream.manners import LONGEST_PAUSE
 from tests.fake_upstream import FakeUpstream
 from tests.service_layer.conftest import Deploy, Deployment, on_both
@@ -756,6 +758,24 @@ def test_a_file_that_cannot_be_had_is_one_line_in_the_log(
         sync(full)
     lines = [line for line in logs if line.get("filename") == wheel.filename and "problem" in line]
     assert [(line["event"], line["upstream"]) for line in lines] == [(event, "upstream")]
+
+
+def test_a_file_that_somebody_else_downloads_for_ever_holds_up_no_other(
+    full: Deployment, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(_: object, file: FileLook, *__: object) -> None:
+        raise Busy(f"the download of {file.filename}")
+
+    monkeypatch.setattr(Downloads, "fetch", fetch)
+    [wheel] = upstream.project("two").files.values()
+    wheel.listed = {"size": 2**21}
+
+    summary = sync(full)
+
+    assert summary["outcome"] == "partial"
+    [left] = summary["left"]
+    assert left["filename"] == wheel.filename and "the download of" in left["problem"]
+    assert summary["files"]["done"] == 2
 
 
 @pytest.mark.parametrize("etag", ["*", '"a", "b"', f'"{"x" * 2000}"', "W/"])
