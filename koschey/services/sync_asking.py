@@ -22,6 +22,11 @@ _STALE_TRIES = 2
 _STALE_SECONDS = 0.5
 #: Looks after which a project is due no more.
 _SETTLED = frozenset([Look.CHANGED, Look.UNCHANGED, Look.ABSENT, Look.OWNED])
+#: What is said of the others.
+_UNBELIEVED = {
+    Look.SUSPICIOUS: "its page is gone, or has none of its many files any more; what is stored stays",
+    Look.STALE: "its page is older than the one that is known; what is stored stays",
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Answer:
             return f"its page is older than serial {self.due.serial} of the root list"
         if look is Look.SHARED:
             return None if self.due.serial is None else "it was looked at from elsewhere meanwhile"
-        return None if look in _SETTLED else f"its page is {look}: what is stored stays"
+        return None if look in _SETTLED else _UNBELIEVED[look]
 
 
 class Asking:

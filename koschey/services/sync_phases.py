@@ -128,13 +128,23 @@ class Phases:
         if source.mode is Mode.FULL:
             self._fetch(source, options, stopping)
         timing.ended("files")
-        left = self._projects.count(source.id)
-        files = self._files.count(source.id) if source.mode is Mode.FULL else 0
-        problems = [f"{left} projects and {files} files are left"] if left or files else []
-        problems += [choice.alarm] if choice.alarm else []
-        if problems:
+        if problems := [problem for problem in (self._left(source), choice.alarm) if problem]:
             return {"outcome": "partial", "problem": "; ".join(problems)}
         return {"outcome": "ok"}
+
+    def _left(self, source: SourceConfig) -> str | None:
+        """What is left for the next time in a sentence, with the first of it and why; None: nothing."""
+        projects = self._projects.count(source.id)
+        files = self._files.count(source.id) if source.mode is Mode.FULL else 0
+        words = [_counted(projects, "project"), _counted(files, "file")]
+        told = " and ".join(word for word in words if word)
+        if not told:
+            return None
+        named = [(name, problem) for name, _, problem in self._projects.failed(source.id, 1)]
+        if files and not named:
+            named = [(filename, problem) for _, filename, _, problem in self._files.failed(source.id, 1)]
+        first = "".join(f", such as {name}: {problem}" for name, problem in named)
+        return f"{told} {'is' if projects + files == 1 else 'are'} left{first}"
 
     def _add(self, source: SourceConfig, names: Collection[str]) -> None:
         """Of those names something new is asked: pages of new ones, and other files of known ones."""
@@ -209,6 +219,11 @@ class Phases:
                 raise
 
         options.many(work, source.connections, due)
+
+
+def _counted(number: int, noun: str) -> str:
+    """Empty for none."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}" if number else ""
 
 
 def _asked_by(options: Options) -> Microseconds:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import func, select
 
-from koschey.domain.filters import Filters
+from koschey.domain.filters import Filters, Mode
 from koschey.domain.page import Microseconds
 from koschey.errors import NotFound
 from koschey.services.indexes import Indexes
@@ -17,6 +17,10 @@ from koschey.stores.locks import Locks
 from koschey.stores.models import Project, Source
 from koschey.stores.storage_rows import StorageTally
 from koschey.stores.sync_rows import SyncState
+
+#: So many syncs in a row that did not come to their end, and an hour, make an upstream late.
+_MISSED = 2
+_HOUR: Microseconds = 3_600_000_000
 
 
 class UpstreamStanding(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +51,8 @@ class UpstreamStanding(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: Microseconds | None
     outcome: str | None
     problem: str | None
+    late: bool
+    """Whether it was in step so long ago that syncs by the schedule must have failed, or none was begun."""
     running: bool
     """Whether a sync of it runs now."""
     alarm: str | None
@@ -56,6 +62,13 @@ class UpstreamStanding(msgspec.Struct, frozen=True, kw_only=True):
     unchanged: int
     bytes: int
     failures: int
+
+    @property
+    def needs_a_look(self) -> bool:
+        """Whether a person should look at it."""
+        left = self.outcome in ("failed", "partial") and not self.running
+        waits = self.paused is not None or self.paused_until is not None
+        return self.alarm is not None or left or waits or self.late
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,6 +154,7 @@ def _standing(
         ended_at=None if state is None else state.ended_at,
         outcome=None if state is None else state.outcome,
         problem=None if state is None else state.problem,
+        late=_late(row, state),
         running=state is not None and runs(locks, row.id, state.phase, state.seen_at),
         alarm=None if state is None else state.alarm,
         paused_until=paused if paused is not None and paused > now() else None,
@@ -149,3 +163,10 @@ def _standing(
         bytes=0 if state is None else state.bytes,
         failures=0 if state is None else state.failures,
     )
+
+
+def _late(row: Source, state: SyncState | None) -> bool:
+    """Of whole sets alone: what was asked for is looked at by those who ask as well."""
+    if state is None or state.in_step_at is None or row.mode not in (Mode.INDEX, Mode.FULL):
+        return False
+    return row.sync_seconds > 0 and now() - state.in_step_at > _MISSED * row.sync_seconds * 1e6 + _HOUR

@@ -481,6 +481,37 @@ def test_the_overview_counts_and_says_what_is_to_be_done_first(ada: Visitor, sit
     assert int(last[-1]) >= 3 and int(last[-2]) >= 3
 
 
+def test_the_overview_says_which_upstream_needs_a_look_and_why(
+    ada: Visitor, site: Site, upstream: FakeUpstream
+) -> None:
+    """Until it does no more; what went away upstream is shown as well."""
+    for number in range(12):
+        upstream.project("shrinking").release(f"{number}.0", upload_time=days_ago(90))
+    gone = upstream.project("going").release("1.0", upload_time=days_ago(90))
+    upstream.project("going").release("2.0", upload_time=days_ago(90))
+    [source] = site.services.configuration.upstreams()
+    for name in ("shrinking", "going"):
+        site.services.catalog.refresh(source.id, name)  # type: ignore[arg-type]
+    upstream.project("going").vanish(gone.filename)
+    listed = upstream.project("shrinking").files
+    upstream.project("shrinking").files = type(listed)()
+
+    site.services.sync.run("upstream")
+    page = ada.go("/admin/")
+
+    look = page.get_by_role("table", name="Upstreams that need a look")
+    look.get_by_text("1 project is left, such as shrinking: its page is gone, or has none of its").wait_for()
+    went = page.get_by_role("table", name="Gone upstream lately")
+    went.get_by_text(gone.filename).wait_for()
+    ada.assert_fits()
+
+    upstream.project("shrinking").files = listed
+    site.services.sync.run("upstream")
+    page = ada.go("/admin/")
+    went.get_by_text(gone.filename).wait_for()
+    assert page.get_by_text("Upstreams that need a look").count() == 0
+
+
 def test_a_file_that_fails_is_tried_again_by_hand(ada: Visitor, site: Site) -> None:
     with site.services.database.transaction() as tx:
         tx.connection.execute(

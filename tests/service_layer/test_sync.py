@@ -677,6 +677,16 @@ def test_what_a_person_begins_and_does_not_wait_for_asks_at_once_for_what_failed
         time.sleep(0.05)
 
 
+def test_what_is_left_is_told_by_its_first(full: Deployment, upstream: FakeUpstream) -> None:
+    """Pages before files, each with what is wrong."""
+    upstream.fail("two-1.0-py3-none-any.whl", body=b"other bytes")
+    assert sync(full)["problem"].startswith("1 file is left, such as two-1.0-py3-none-any.whl: ")
+    upstream.project("one").release("2.0")
+    upstream.fail("one", status=500)
+    problem = sync(full)["problem"]
+    assert problem.startswith("1 project and 1 file are left, such as one: ") and "answered 500" in problem
+
+
 def test_nothing_is_begun_that_would_come_to_nothing(full: Deployment, upstream: FakeUpstream) -> None:
     upstream.fail("/", status=503, retry_after=900)
     with pytest.raises(UpstreamError):

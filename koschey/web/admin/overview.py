@@ -5,6 +5,9 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from koschey.domain.permissions import Permission
+from koschey.domain.policy import DAY
+from koschey.services.audit import AuditEvent, EventFilter
+from koschey.stores.database import now
 from koschey.web.access import requires
 from koschey.web.admin.scope import everywhere, indexes_with, shown_to_me
 from koschey.web.current import koschey
@@ -13,6 +16,10 @@ from koschey.web.people import html_page
 bp = Blueprint("overview", __name__)
 
 _DECISIONS = 10
+#: What went away upstream is shown for so long.
+_LATELY = 7 * DAY
+#: What an event says of a project that its upstream quarantined.
+_HIDDEN = "present quarantined"
 
 
 @bp.get("/admin/")
@@ -20,16 +27,19 @@ _DECISIONS = 10
 def overview() -> Response:
     """The numbers of the queue, and what was decided last."""
     allowed = indexes_with(Permission.AUDIT)
+    inspects = everywhere(Permission.AUDIT)
     numbers = koschey().metrics.numbers()
     decisions = koschey().audit.events(action="decision.*", limit=_DECISIONS)
     mine = shown_to_me(None, {event.project for event in decisions if event.project is not None})
     return html_page(
         "admin/overview.html",
         numbers=numbers,
-        inspects=everywhere(Permission.AUDIT),
+        inspects=inspects,
         indexes=[index for index in numbers.indexes if index.name in allowed],
-        plots=koschey().plots.plots() if everywhere(Permission.AUDIT) else [],
+        plots=koschey().plots.plots() if inspects else [],
         checklist=koschey().checklist.steps() if everywhere(Permission.ADMIN) else [],
+        upstreams=[each for each in koschey().upstreams.list() if each.needs_a_look] if inspects else [],
+        gone=_gone() if inspects else [],
         decisions=[
             event
             for event in decisions
@@ -37,3 +47,13 @@ def overview() -> Response:
             and (event.project is None or event.project in mine)
         ],
     )
+
+
+def _gone() -> list[AuditEvent]:
+    """Projects and files that upstreams took away or hid lately, the newest first."""
+    found: list[AuditEvent] = []
+    for action in ("project.deleted_upstream", "file.withdrawn", "project.status"):
+        wanted = EventFilter(action=action, since=now() - _LATELY)
+        found += koschey().audit.page(wanted, limit=_DECISIONS).page.rows
+    found = [event for event in found if event.action != "project.status" or event.after == _HIDDEN]
+    return sorted(found, key=lambda event: event.id, reverse=True)[:_DECISIONS]
