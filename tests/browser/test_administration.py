@@ -511,6 +511,12 @@ def test_the_overview_says_which_upstream_needs_a_look_and_why(
     went.get_by_text(gone.filename).wait_for()
     assert page.get_by_text("Upstreams that need a look").count() == 0
 
+    upstream.project("going").release("1.0", upload_time=days_ago(90))
+    site.services.sync.run("upstream")
+    page = ada.go("/admin/")
+    page.get_by_role("heading", name="Latest decisions").wait_for()
+    assert page.get_by_text(gone.filename).count() == 0
+
 
 def test_a_file_that_fails_is_tried_again_by_hand(ada: Visitor, site: Site) -> None:
     with site.services.database.transaction() as tx:

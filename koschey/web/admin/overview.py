@@ -18,6 +18,8 @@ bp = Blueprint("overview", __name__)
 _DECISIONS = 10
 #: What went away upstream is shown for so long.
 _LATELY = 7 * DAY
+#: So many of those that came back are looked at.
+_RETURNED = 100
 #: What an event says of a project that its upstream quarantined.
 _HIDDEN = "present quarantined"
 
@@ -55,5 +57,8 @@ def _gone() -> list[AuditEvent]:
     for action in ("project.deleted_upstream", "file.withdrawn", "project.status"):
         wanted = EventFilter(action=action, since=now() - _LATELY)
         found += koschey().audit.page(wanted, limit=_DECISIONS).page.rows
+    back = koschey().audit.page(EventFilter(action="file.returned", since=now() - _LATELY), limit=_RETURNED)
+    there = {(event.project, event.subject): event.id for event in back.page.rows}
+    found = [event for event in found if there.get((event.project, event.subject), 0) < event.id]
     found = [event for event in found if event.action != "project.status" or event.after == _HIDDEN]
     return sorted(found, key=lambda event: event.id, reverse=True)[:_DECISIONS]
