@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, sel
 from koschey.domain.filters import Filters, Mode, filters_of
 from koschey.domain.seeds import Names, named, seeded
 from koschey.errors import NotFound, RequestInvalid
-from koschey.services.configuration import Configuration
+from koschey.services.configuration import Configuration, SourceConfig
 from koschey.stores.database import CONFIGURATION, Database, Transaction
 from koschey.stores.models import Counter, Project, Source, SourceKind
 from koschey.stores.sync_rows import KeptName
@@ -79,7 +79,8 @@ class Keeping:
             if row is None:
                 raise NotFound("upstream", upstream)
             before = _told(row)
-            row.filters = msgspec.json.encode(_filters(row, spec)).decode()
+            known = msgspec.json.decode(row.filters, type=Filters)
+            row.filters = msgspec.json.encode(_filters(known, spec)).decode()
             if spec.mode is not None:
                 row.mode = spec.mode
             _set_limits(row, spec)
@@ -224,8 +225,13 @@ def _more(known: list[str], others: Iterable[str]) -> list[str]:
     return known
 
 
-def _filters(row: Source, spec: KeepSpec) -> Filters:
-    filters = msgspec.json.decode(row.filters, type=Filters)
+def tried(source: SourceConfig, spec: KeepSpec) -> SourceConfig:
+    """A source with the mode and filters that ``spec`` names; nothing is stored. Raises: RequestInvalid."""
+    return replace(source, mode=spec.mode or source.mode, filters=_filters(source.filters, spec))
+
+
+def _filters(filters: Filters, spec: KeepSpec) -> Filters:
+    """The filters with what is said otherwise. Raises: RequestInvalid."""
     said: dict[str, Any] = {
         field.name: getattr(spec, field.name)
         for field in fields(spec)

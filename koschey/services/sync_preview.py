@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
 from typing import Any
 
 from koschey.domain.filters import Mode, wanted
 from koschey.services.configuration import SourceConfig
-from koschey.services.keeping import Keeping
+from koschey.services.keeping import Keeping, KeepSpec, tried
 from koschey.services.sync import Sync
 from koschey.services.sync_choosing import Choosing, Scope
 from koschey.services.sync_known import KnownProjects
@@ -40,8 +42,13 @@ class SyncPreview:
         self._client = client
         self._root_deadline = root_deadline
 
-    def of(self, upstream: str) -> dict[str, Any]:
+    def of(self, upstream: str, spec: KeepSpec | None = None, *, seconds: float = math.inf) -> dict[str, Any]:
         """What the next syncs keep of an upstream, as plain values.
+
+        Args:
+            spec: what would be changed of its mode and filters before.
+            seconds: so long the root list is waited for, and files are counted: what was counted by then is
+                told, and ``whole`` is false.
 
         Files and bytes are counted of projects whose page is known; ``estimated`` has those of all projects,
         as if the others were like them.
@@ -49,17 +56,21 @@ class SyncPreview:
         Raises:
             NotFound: no such upstream. UpstreamError: its root list is needed and could not be had.
         """
-        source = self._sync.source(upstream)
+        source = tried(self._sync.source(upstream), spec or KeepSpec())
+        ends = time.monotonic() + seconds
         scope = self._choosing.scope(source)
         by_root = self._choosing.by_root(source, scope, self._progress.state(source.id))
-        kept, unlisted = self._kept(source, scope, by_root=by_root)
+        kept, unlisted = self._kept(source, scope, by_root=by_root, seconds=seconds)
         storing = {name for name in kept if scope.stores(name)} if source.mode is Mode.FULL else kept
-        known, counted, files, size, unsized, stored = self._counted(source, kept, storing)
+        known, counted, files, size, unsized, stored = self._counted(source, kept, storing, ends)
         share = len(storing) / counted if counted else 0.0
         says = (
             f"{len(kept):,} projects, of which {known:,} are known; these have {files:,} files that would be "
             f"kept, {size:,} bytes ({stored:,} files are stored already)"
         )
+        whole = time.monotonic() < ends
+        if not whole:
+            says += "; time was up, and so many were counted"
         return {
             "upstream": upstream,
             "mode": str(source.mode),
@@ -67,6 +78,7 @@ class SyncPreview:
             "projects": len(kept),
             "known": known,
             "left_out": unlisted,
+            "whole": whole,
             "files": files,
             "bytes": size,
             "unsized": unsized,
@@ -77,13 +89,16 @@ class SyncPreview:
             "says": says if source.mode is Mode.FULL else says + "; the mode stores no files by itself",
         }
 
-    def _kept(self, source: SourceConfig, scope: Scope, *, by_root: bool) -> tuple[set[str], int]:
+    def _kept(
+        self, source: SourceConfig, scope: Scope, *, by_root: bool, seconds: float
+    ) -> tuple[set[str], int]:
         """The names that are kept, and how many of the root list are not."""
         known = {name for name in self._names(source) if scope.follows(name)}
         if not by_root:
             return known | {name for name in scope.names if scope.keeps(name)}, 0
         assert source.endpoint is not None
-        outcome = self._client.root_list(source.endpoint, etag=None, deadline=self._root_deadline)
+        deadline = min(self._root_deadline, seconds)
+        outcome = self._client.root_list(source.endpoint, etag=None, deadline=deadline)
         assert isinstance(outcome, RootFetched)
         listed = outcome.listing.serials
         kept = {name for name in listed if name in known or scope.keeps(name)}
@@ -96,13 +111,13 @@ class SyncPreview:
             yield from (project.name for project in batch if project.present)
 
     def _counted(
-        self, source: SourceConfig, kept: set[str], storing: set[str]
+        self, source: SourceConfig, kept: set[str], storing: set[str], ends: float
     ) -> tuple[int, int, int, int, int, int]:
         """How many projects are known, and how many whose files count; of these the files, bytes, files
         without a size, stored ones."""
         names = self._keeping.names(source.id)
         after = known = counted = files = size = unsized = stored = 0
-        while rows := self._known.by_id(source.id, after):
+        while time.monotonic() < ends and (rows := self._known.by_id(source.id, after)):
             after = rows[-1][0]
             for project_id, name in rows:
                 if name not in kept:

@@ -461,6 +461,18 @@ def test_what_is_kept_is_changed_and_a_sync_is_watched(ada: Visitor, site: Site)
     assert page.get_by_label("Newest versions").input_value() == "1.5"
     page.get_by_label("Newest versions").fill("")
     page.get_by_label("Exclude").fill("torch-*")
+    page.get_by_label("Include").fill("sample")
+    page.get_by_label("Mode").select_option("full")
+    page.get_by_label("Newest versions").fill("1")
+    page.get_by_role("button", name="What would be kept?").click()
+    kept = page.get_by_role("region", name="What would be kept")
+    kept.get_by_text("These have 1 file to keep").wait_for()
+    ada.assert_fits()
+    assert site.services.upstreams.get("upstream").mode == "known", "a preview changes nothing"
+    page.get_by_label("Include").fill("")
+    page.get_by_label("Mode").select_option("known")
+    page.get_by_label("Newest versions").fill("")
+    assert page.get_by_label("Exclude").input_value() == "torch-*"
     page.get_by_role("button", name="Save what is kept").click()
     page.get_by_role("status").get_by_text("is changed").wait_for()
     assert site.services.upstreams.get("upstream").filters.exclude == ("torch-*",)

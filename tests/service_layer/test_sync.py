@@ -687,6 +687,23 @@ def test_what_is_left_is_told_by_its_first(full: Deployment, upstream: FakeUpstr
     assert problem.startswith("1 project and 1 file are left, such as one: ") and "answered 500" in problem
 
 
+def test_a_preview_of_other_filters_changes_nothing_and_ends_in_time(
+    full: Deployment, upstream: FakeUpstream
+) -> None:
+    sync(full)
+    source = full.koschey.sync.source("upstream")
+
+    found = full.koschey.sync_preview.of(
+        "upstream", KeepSpec(mode=Mode.FULL, include=("one",), kinds=("sdist",))
+    )
+
+    assert (found["files"], found["whole"]) == (0, True)
+    assert full.koschey.sync_preview.of("upstream")["files"] == 3
+    assert full.koschey.sync.source("upstream") == source
+    with pytest.raises(UpstreamError, match="not answered whole"):
+        full.koschey.sync_preview.of("upstream", seconds=0.0)
+
+
 def test_nothing_is_begun_that_would_come_to_nothing(full: Deployment, upstream: FakeUpstream) -> None:
     upstream.fail("/", status=503, retry_after=900)
     with pytest.raises(UpstreamError):

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 
 from koschey.domain.filters import Mode
 from koschey.domain.permissions import Permission
-from koschey.errors import KoscheyError, RequestInvalid
+from koschey.errors import KoscheyError, RequestInvalid, UpstreamError
 from koschey.services.configuration import MAIN
 from koschey.services.upstream_spec import UpstreamSpec
 from koschey.stores.database import now
@@ -30,6 +30,8 @@ _TEXTS = ("url", "username", "ca_file", "proxy")
 _EVENTS = 10
 #: Microseconds for which a page waits for a sync that is to begin.
 _PATIENCE = 60_000_000
+#: Seconds that a preview may take.
+_PREVIEW = 10.0
 
 
 @bp.get("/admin/upstreams")
@@ -88,6 +90,7 @@ def edit(upstream: str) -> Response:
 @bp.get("/admin/upstreams/<upstream>/test")
 @bp.get("/admin/upstreams/<upstream>/reset")
 @bp.get("/admin/upstreams/<upstream>/keep")
+@bp.get("/admin/upstreams/<upstream>/preview")
 @bp.get("/admin/upstreams/<upstream>/pause")
 @bp.get("/admin/upstreams/<upstream>/resume")
 @bp.get("/admin/upstreams/<upstream>/remove")
@@ -159,6 +162,17 @@ def keep(upstream: str) -> Response:
         lambda: koschey().keeping.edit(upstream, _keep_spec(), actor=who()),
         f"What is kept of {upstream} is changed; the next sync goes by it.",
     )
+
+
+@bp.post("/admin/upstreams/<upstream>/preview")
+@requires(Permission.ADMIN, browser=True)
+def preview(upstream: str) -> Response:
+    """What syncs would keep by what the form says; nothing is changed."""
+    try:
+        found = koschey().sync_preview.of(upstream, _keep_spec(), seconds=_PREVIEW)
+    except (RequestInvalid, UpstreamError) as error:
+        return _shown(upstream, error, HTTPStatus.UNPROCESSABLE_ENTITY)
+    return _shown(upstream, preview=found)
 
 
 @bp.post("/admin/upstreams/<upstream>/reset")
@@ -262,6 +276,7 @@ def _shown(
     status: int = HTTPStatus.OK,
     *,
     tried: dict[str, Any] | None = None,
+    preview: dict[str, Any] | None = None,
 ) -> Response:
     from koschey.services.audit import EventFilter
 
@@ -280,6 +295,7 @@ def _shown(
         loss=services.upstreams.loss(name),
         problem=problem,
         tried=tried,
+        preview=preview,
         project=request.form.get("project", ""),
         events=happenings(told.page.rows),
     )
