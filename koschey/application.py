@@ -1,4 +1,4 @@
-"""The web application: services, blueprints and middleware, put together for servers and commands."""
+"""The web application: services, blueprints and middleware, put together for servers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from koschey import logs, plugins
+from koschey import plugins
 from koschey import settings as settings_module
-from koschey.assembly import assembled
+from koschey.opening import connect, database_app, services_of
 from koschey.settings import Settings
 from koschey.stores import schema
-from koschey.stores.database import db, engine_options, tune
+from koschey.stores.database import db, tune
 from koschey.stores.locks import make_locks
 from koschey.web import (
     access,
@@ -23,7 +23,6 @@ from koschey.web import (
     home,
     kept_form,
     metrics,
-    peers,
     people,
     problems,
     protection,
@@ -51,15 +50,8 @@ def create_app(settings: Settings | None = None, *, periodic_jobs: bool = True) 
         SettingsInvalid: a setting cannot be used. StoreUnavailable: the database cannot be reached.
     """
     settings = settings or settings_module.load()
-    logs.configure(settings.log_format, settings.log_level)
-    peers.declared_proxies(settings.proxy_addresses)  # what is wrong with them shall be known at the start
     app = _flask(settings)
-    with app.app_context():
-        engine = db.engine
-        tune(engine)
-        locks = make_locks(engine, settings.data_dir / "locks")
-        schema.upgrade(engine, locks)
-    services = assembled(settings, engine, locks)
+    services = services_of(app, settings)
     sessions.init_app(app, settings, services.secret_key)
     sign_in.init_app(app, plugins.all_log_in_pages(services.hooks))
     app.extensions["koschey"] = services
@@ -70,7 +62,6 @@ def create_app(settings: Settings | None = None, *, periodic_jobs: bool = True) 
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops, x_prefix=hops)  # type: ignore[method-assign]
     if periodic_jobs:
         services.schedule.start()
-    engine.dispose()  # a server may fork now, and children must not share a connection
     return app
 
 
@@ -89,7 +80,7 @@ def prepare(settings: Settings) -> str | None:
 
 def downgrade_database(settings: Settings, revision: str) -> None:
     """Take the database back to a migration, or to ``base``. Raises: StoreUnavailable, RequestInvalid."""
-    app = _flask(settings)
+    app = database_app(settings)
     with app.app_context():
         tune(db.engine)
         try:
@@ -101,11 +92,9 @@ def downgrade_database(settings: Settings, revision: str) -> None:
 def _flask(settings: Settings) -> Flask:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     app = Flask("koschey", static_folder=None, template_folder=str(_beside("templates")))
-    app.config["SQLALCHEMY_DATABASE_URI"] = settings.resolved_database_url
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings)
     app.url_map.merge_slashes = False  # ``//host/simple`` must never become a redirect to ``host``
     app.url_map.strict_slashes = False
-    db.init_app(app)
+    connect(app, settings)
     requests.init_app(app)
     problems.init_app(app)
     access.init_app(app)

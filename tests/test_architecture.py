@@ -25,6 +25,7 @@ LAYERS = (
     ("contrib",),
     ("deployment", "work"),
     ("assembly",),
+    ("opening",),
     ("application",),
     ("serving",),
     ("cli",),

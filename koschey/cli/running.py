@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from koschey import settings as settings_module
 from koschey.errors import KoscheyError
 
 if TYPE_CHECKING:
@@ -42,13 +41,12 @@ def data_option[F: Callable[..., Any]](command: F) -> F:
 
 @contextmanager
 def services() -> Iterator[Koschey]:
-    """The application's services, as the settings have it; let go of at the end."""
+    """Every service, as the settings have it; let go of at the end."""
     # Heavy, and not needed for --help.
-    from koschey.application import create_app
+    from koschey.opening import open_services
 
     os.environ.setdefault("KOSCHEY_LOG_LEVEL", "warning")
-    app = create_app(settings_module.load(), periodic_jobs=False)
-    koschey: Koschey = app.extensions["koschey"]
+    koschey = open_services()
     try:
         yield koschey
     finally:

@@ -52,11 +52,12 @@ def _check(settings: Settings) -> None:
 def _work(settings: Settings, workers: int, *, burst: bool) -> None:
     # Heavy, and loaded before the fork, so that the children share it and no job loads it again.
     import koschey.upstream.session  # noqa: F401
-    from koschey.application import create_app
     from koschey.jobs import tasks
+    from koschey.opening import open_services
 
-    services = create_app(settings, periodic_jobs=False).extensions["koschey"]
-    queue: RqQueue = services.queue
+    services = open_services(settings)
+    queue = services.queue
+    assert isinstance(queue, RqQueue)  # ``worker`` has seen to it that there is a Redis
     tasks.install(services.tasks, partial(_done, queue))
     sweeper = Duty("sweeps", partial(rq_worker.work, settings.redis_url, rq_worker.SWEEPERS, burst=burst))
     files = [

@@ -1,4 +1,4 @@
-"""The services as ``create_app`` puts them together, over a real database and the scripted upstream."""
+"""The services as ``open_services`` puts them together, over a real database and the scripted upstream."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import text
 
 from koschey import settings as settings_module
-from koschey.application import create_app
 from koschey.domain.names import normalize
 from koschey.domain.negotiation import Representation
+from koschey.opening import open_services
 from koschey.services.files import ArrivingFile
 from koschey.stores.lookup import FileLook
 from koschey.web.current import Koschey
@@ -119,8 +119,7 @@ def deploy(tmp_path: Path, upstream: FakeUpstream, database_url: str) -> Iterato
             wanted = settings_module.load({}, **(defaults | settings))
             if not wanted.database_url:
                 prepared.copy_schema(wanted.sqlite_path)
-            app = create_app(wanted, periodic_jobs=False)
-            koschey: Koschey = app.extensions["koschey"]
+            koschey = open_services(wanted)
             stack.callback(koschey.close)
             return Deployment(koschey)
 
