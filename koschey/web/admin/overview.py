@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from flask import Blueprint, Response
 
 from koschey.domain.permissions import Permission
 from koschey.domain.policy import DAY
-from koschey.services.audit import AuditEvent, EventFilter
 from koschey.stores.database import now
 from koschey.web.access import requires
 from koschey.web.admin.scope import everywhere, indexes_with, shown_to_me
 from koschey.web.current import koschey
 from koschey.web.people import html_page
+
+if TYPE_CHECKING:
+    from koschey.services.audit import AuditEvent
 
 bp = Blueprint("overview", __name__)
 
@@ -53,6 +57,8 @@ def overview() -> Response:
 
 def _gone() -> list[AuditEvent]:
     """Projects and files that upstreams took away or hid lately, the newest first."""
+    from koschey.services.audit import EventFilter
+
     found: list[AuditEvent] = []
     for action in ("project.deleted_upstream", "file.withdrawn", "project.status"):
         wanted = EventFilter(action=action, since=now() - _LATELY)
