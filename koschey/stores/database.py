@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -215,6 +217,7 @@ class Database:
         # SQLite has one writer at a time and no queue: who waits tries again ten times a second, and the
         # unlucky of many are never served. Here they come in turn, and one of each process tries.
         self._turns = Turns(1 if engine.dialect.name == "sqlite" else _WRITERS)
+        self._here = threading.local()
 
     @contextmanager
     def transaction(self, *, durable: bool = False) -> Iterator[Transaction]:
@@ -226,7 +229,12 @@ class Database:
 
         Raises:
             StoreUnavailable: the database cannot be reached, is locked, or has no free connection.
+            RuntimeError: the thread is in a transaction already, for which this one would wait.
         """
+        if getattr(self._here, "pid", None) == os.getpid():  # a child is in none of its parent's
+            raise RuntimeError(
+                "a transaction within another of the same thread would wait for it, or for its locks"
+            )
         engine = self._durably if durable else self._writing
         with (
             _translated(),
@@ -235,9 +243,13 @@ class Database:
         ):
             if not mine:
                 raise StoreUnavailable("database", "too many are writing; try again")
-            transaction = Transaction(session)
-            with session.begin():
-                yield transaction
+            self._here.pid = os.getpid()
+            try:
+                transaction = Transaction(session)
+                with session.begin():
+                    yield transaction
+            finally:
+                del self._here.pid
 
     @contextmanager
     def reading(self) -> Iterator[Session]:

@@ -138,7 +138,8 @@ class HotPath:
             if fresh:
                 headers = [header for header in headers if header[0] != "Content-Encoding"]
             else:
-                headers += [("Content-Type", page.content_type), ("Content-Length", str(len(page.body)))]
+                headers += [("Content-Type", page.content_type), ("X-Content-Type-Options", "nosniff")]
+                headers += [("Content-Length", str(len(page.body)))]
             known = _made(HTTPStatus.NOT_MODIFIED if fresh else HTTPStatus.OK, headers, b"")
             if len(self._wires) >= _MEMO_ENTRIES:
                 self._wires.clear()

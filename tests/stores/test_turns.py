@@ -104,10 +104,36 @@ def test_who_waits_to_write_leaves_a_connection_to_the_writer_that_reads(narrow:
 
 
 def test_who_waited_too_long_is_told(narrow: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write() -> None:
+        with narrow.transaction():
+            pass
+
     monkeypatch.setattr(databases, "_PATIENCE", 0.01)
     with (
+        ThreadPoolExecutor(1) as pool,
         narrow.transaction(),
         pytest.raises(StoreUnavailable, match="too many are writing"),
-        narrow.transaction(),
     ):
+        pool.submit(write).result(_SOON)
+
+
+def test_a_transaction_within_another_is_an_error_at_once_and_leaves_the_turn(narrow: Database) -> None:
+    began = time.monotonic()
+    with pytest.raises(RuntimeError, match="within another"), narrow.transaction(), narrow.transaction():
         pass
+    assert time.monotonic() - began < _SOON / 2, "it waited for its own turn"
+    with narrow.transaction() as tx:  # neither the turn nor the thread is taken any more
+        assert tx.session.scalar(text("SELECT 1")) == 1
+
+
+def test_a_child_of_a_thread_that_writes_is_in_no_transaction(narrow: Database) -> None:
+    with narrow.transaction():
+        child = os.fork()
+        if child == 0:
+            try:
+                with narrow.transaction():
+                    os._exit(0)
+            finally:
+                os._exit(1)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status == 0
