@@ -25,6 +25,8 @@ bp = Blueprint("kept_form", __name__)
 COOKIE = "koschey-form"
 #: Names of fields whose values are no one's to keep; a test compares them with the templates.
 SECRETS = frozenset({"password", "again", "token", "current", "new"})
+#: Say where on a page, and when, a form was sent: nothing to look at.
+_QUIET = frozenset({"onward", "once", "opened"})
 _PATH = KEPT_FORM
 _TOKEN = "csrf_token"  # noqa: S105 - the name of a field
 _SECONDS = 1800
@@ -54,7 +56,7 @@ def keep() -> Response | None:
         return None
     fields = [(name, value) for name, value in request.form.items(multi=True) if name != _TOKEN and value]
     told = tuple((name, "" if name in SECRETS else value) for name, value in fields)
-    form = KeptForm(quote(request.path.lstrip("/")), page_of_form(), told)
+    form = KeptForm(quote(request.path.lstrip("/"), safe="/+"), page_of_form(), told)
     kept = _signer().dumps(msgspec.to_builtins(form))
     if len(kept) > _MOST_BYTES:
         return None
@@ -76,7 +78,7 @@ def kept() -> Response:
     if form is None:
         say("There is no form to send again: one that is short is kept for half an hour.", "warning")
         return see("account")
-    return html_page("kept_form.html", form=form, secrets=SECRETS)
+    return html_page("kept_form.html", form=form, secrets=SECRETS, quiet=_QUIET)
 
 
 def page_of_form() -> str:

@@ -264,3 +264,16 @@ def test_an_address_is_taken_out_of_a_sentence_and_no_more(said: str) -> None:
 def test_a_nul_in_an_address_finds_nothing(house: House, path: str) -> None:
     house.host("six")
     assert house.status(path) == (422 if "search" in path else 400)
+
+
+@pytest.mark.parametrize(
+    "path", ["/search?q=six", "/projects/six/", "/projects/six/1.0/", "/setup", "/requests", "/why/six"]
+)
+def test_a_browser_is_led_to_the_log_in_where_a_program_is_told_to_sign_in(house: House, path: str) -> None:
+    house.make_private()
+    house.host("six")
+    program = house.get(path)
+    assert (program.status_code, program.headers["WWW-Authenticate"]) == (401, 'Basic realm="Koschey"')
+    browser = house.get(path, {"Accept": "text/html"})
+    assert browser.status_code == 303
+    assert browser.headers["Location"] == f"/login?next={path.replace('?', '%3F').replace('=', '%3D')}"

@@ -14,7 +14,7 @@ bp = Blueprint("asks", __name__)
 
 
 @bp.get("/requests")
-@requires(Permission.READ, some=True)
+@requires(Permission.READ, some=True, browser=True)
 def mine() -> Response:
     """What the one who asks wanted, and what became of it."""
     actor = current_actor()
@@ -23,7 +23,7 @@ def mine() -> Response:
 
 
 @bp.get("/admin/requests")
-@requires(Permission.AUDIT, some=True)
+@requires(Permission.AUDIT, some=True, browser=True)
 def everybodys() -> Response:
     """Requests in a state, the newest first, with the people behind each."""
     from koschey.domain.asks import AskState

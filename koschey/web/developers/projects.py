@@ -28,7 +28,7 @@ bp = Blueprint("projects", __name__)
 
 @bp.get("/projects/<name>/", defaults={"index": MAIN})
 @bp.get("/<index>/projects/<name>/")
-@requires(Permission.READ)
+@requires(Permission.READ, browser=True)
 def project(index: str, name: str) -> Response:
     """A project: its newest version whole, and the list of all."""
     project = normalized(name)
@@ -40,7 +40,7 @@ def project(index: str, name: str) -> Response:
 
 @bp.get("/projects/<name>/<version>/", defaults={"index": MAIN})
 @bp.get("/<index>/projects/<name>/<version>/")
-@requires(Permission.READ)
+@requires(Permission.READ, browser=True)
 def version(index: str, name: str, version: str) -> Response:
     """One version of a project."""
     project = normalized(name)
@@ -52,7 +52,7 @@ def version(index: str, name: str, version: str) -> Response:
 
 @bp.get("/projects/<name>", defaults={"index": MAIN})
 @bp.get("/<index>/projects/<name>")
-@requires(Permission.READ)
+@requires(Permission.READ, browser=True)
 def without_slash(index: str, name: str) -> Response:
     """Pages end in a slash."""
     return moved(f"{normalized(name)}/")

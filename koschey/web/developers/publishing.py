@@ -45,7 +45,7 @@ def manage(index: str, name: str, verb: str) -> Response:
 
 @bp.get("/projects/<name>/manage/<verb>", defaults={"index": MAIN})
 @bp.get("/<index>/projects/<name>/manage/<verb>")
-@requires(Permission.READ)
+@requires(Permission.READ, browser=True)
 def again(index: str, name: str, verb: str) -> Response:
     """A form's address, loaded again, leads to its page."""
     return moved("../")

@@ -19,7 +19,7 @@ bp = Blueprint("search", __name__)
 
 @bp.get("/search", defaults={"index": MAIN})
 @bp.get("/<index>/search")
-@requires(Permission.READ, some=True)
+@requires(Permission.READ, some=True, browser=True)
 def search(index: str) -> Response:
     """What an index lists of projects whose name, or a part of it, begins with what was typed."""
     services, typed = koschey(), request.args.get("q", "").strip()

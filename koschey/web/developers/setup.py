@@ -18,7 +18,7 @@ bp = Blueprint("setup", __name__)
 
 @bp.get("/setup", defaults={"index": MAIN})
 @bp.get("/<index>/setup")
-@requires(Permission.READ, some=True)
+@requires(Permission.READ, some=True, browser=True)
 def setup(index: str) -> Response:
     """Configuration of each tool for an index, with its real address."""
     services = koschey()
