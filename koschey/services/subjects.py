@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from packaging.version import InvalidVersion, Version
-from sqlalchemy import bindparam, text
+from sqlalchemy import String, bindparam, text
 
 from koschey.checks.comparison import platform
 from koschey.checks.subject import Contents, Previous, Subject
@@ -188,6 +188,8 @@ class Subjects:
         from koschey.domain.widely_used import widely_used  # wanted for files with dependencies only
 
         names -= widely_used() | {look.name}
+        if not names:
+            return ()
         sources = [source.id for source in index.sources]
         with self._database.reading() as session:
             known = session.execute(_PRESENT, {"names": sorted(names), "sources": sources}).scalars()
@@ -269,4 +271,4 @@ _MOST_DOWNLOADED = text(
 )
 _PRESENT: Any = text(
     "SELECT name FROM project WHERE state = 'present' AND name IN :names AND source_id IN :sources"
-).bindparams(bindparam("names", expanding=True), bindparam("sources", expanding=True))
+).bindparams(bindparam("names", expanding=True, type_=String), bindparam("sources", expanding=True))

@@ -138,6 +138,19 @@ def test_a_dependency_that_the_index_knows_is_not_unheard_of(
     assert outcomes(check(here, fresh))["dependencies"] == "warn"
 
 
+@on_both
+@pytest.mark.parametrize("requires", [["requests"], ["sample[extra]"], ["requests", "unheard-of"], []])
+def test_a_file_that_needs_what_everybody_has_heard_of_is_checked(
+    here: Deployment, sample: Project, requires: list[str]
+) -> None:
+    fresh = sample.release("1.1", upload_time=recently(), requires=requires)
+    here.look("sample")
+
+    found = outcomes(check(here, fresh))["dependencies"]
+
+    assert found == ("fail" if "unheard-of" in requires else "warn" if requires else "pass")
+
+
 def test_a_young_project_with_a_name_like_a_widely_used_one_is_flagged(
     here: Deployment, upstream: FakeUpstream
 ) -> None:
