@@ -40,6 +40,11 @@ class Answer:
     """Whether the page is older than the root list says, however it was asked for."""
 
     @property
+    def host(self) -> str:
+        """As of the project."""
+        return self.due.host
+
+    @property
     def files(self) -> int:
         """How many files its page has."""
         outcome = None if self.seen is None else self.seen.outcome

@@ -49,6 +49,11 @@ class DueProject(NamedTuple):
         """Smaller ones come first: what failed seldom, then what was looked at longest ago."""
         return self.attempts, self.looked_at or 0
 
+    @property
+    def host(self) -> str:
+        """Nothing: all pages of an upstream are at one host."""
+        return ""
+
 
 class DueProjects:
     """Reads and writes those rows."""

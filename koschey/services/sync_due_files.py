@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from sqlalchemy import bindparam, text
 
@@ -38,6 +39,11 @@ class DueFile(NamedTuple):
     def turn(self) -> tuple[int, int]:
         """Smaller ones come first: what failed seldom."""
         return self.attempts, self.id
+
+    @property
+    def host(self) -> str:
+        """Host and port of its URL."""
+        return urlsplit(self.url or "").netloc
 
 
 class DueFiles:

@@ -40,6 +40,11 @@ class Fetched:
     spooled: Spooled | None = None
     problem: KoscheyError | None = None
 
+    @property
+    def host(self) -> str:
+        """As of the file."""
+        return self.file.host
+
 
 class Fetching:
     """Fetches and verifies files. ``deadline``: of a small one, in seconds."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -81,6 +82,10 @@ class Item(Protocol):
     def turn(self) -> tuple[int, int]:
         """Smaller ones come first."""
 
+    @property
+    def host(self) -> str:
+        """Where it is, if an upstream may have several such places; else nothing."""
+
 
 class Outcome(Protocol):
     """What came of asking for one."""
@@ -88,6 +93,10 @@ class Outcome(Protocol):
     @property
     def problem(self) -> KoscheyError | None:
         """Why it could not be had."""
+
+    @property
+    def host(self) -> str:
+        """As of the item."""
 
 
 class Pass[T: Item, R: Outcome](ABC):
@@ -109,7 +118,9 @@ class Pass[T: Item, R: Outcome](ABC):
         self.ending = threading.Event()
         """Set while it ends: what takes several requests makes no further one."""
         self._stopping = stopping
-        self._in_a_row = 0
+        self._in_a_row: dict[str, int] = defaultdict(int)
+        self._away: dict[str, Stopped] = {}
+        """Hosts of which nothing more is asked, and what the pass ends with because of them."""
 
     @abstractmethod
     def ask(self, turn: tuple[T, Permit]) -> R:
@@ -139,8 +150,12 @@ class Pass[T: Item, R: Outcome](ABC):
                 mine = [item for item in piece if share.has(item.key)]
                 again += (item for item in mine if item.attempts)
                 self._through([item for item in mine if not item.attempts], pool, connections)
+            ends = list(self._away.values())
             with suppress(Outage):  # those may well fail again: that ends no more than this pass
                 self._through(again, pool, connections)
+        ends += (stop for stop in self._away.values() if stop.retry_after is not None)
+        if ends:
+            raise max(ends, key=lambda stop: stop.retry_after or 0.0)
 
     def _through(self, items: Sequence[T], pool: ThreadPoolExecutor, connections: int) -> None:
         """Ask for those, so many at once, and record them as they come."""
@@ -152,7 +167,7 @@ class Pass[T: Item, R: Outcome](ABC):
             while (landed := crew.landed()) is not None:
                 for outcome in landed:
                     batch.append(outcome)
-                    self._judge(outcome.problem)
+                    self._judge(outcome)
                 if batch and (self.is_full(batch) or time.monotonic() - begun > self.batch_seconds):
                     recording, batch, begun = batch, [], time.monotonic()
                     self.record(recording)
@@ -177,25 +192,34 @@ class Pass[T: Item, R: Outcome](ABC):
         """What is due, some at a time with the word whether it may be asked for, when its turn comes."""
         assert self.source.endpoint is not None
         for start in range(0, len(items), _PERMITTED):
-            some = items[start : start + _PERMITTED]
+            some = [item for item in items[start : start + _PERMITTED] if item.host not in self._away]
+            if not some:
+                continue
             permit = self.client.permit(self.source.endpoint, sorted({item.project for item in some}))
-            yield from ((item, permit) for item in some)
+            yield from ((item, permit) for item in some if item.host not in self._away)
 
-    def _judge(self, problem: KoscheyError | None) -> None:
-        """End the sync when the upstream is away altogether, or asks for peace. Raises: Stopped."""
+    def _judge(self, outcome: R) -> None:
+        """End the sync when the upstream is away altogether, or asks for peace. Raises: Stopped.
+
+        A host of files that does so ends it once all that is at others was asked for.
+        """
+        problem, host = outcome.problem, outcome.host
         if isinstance(problem, StoreUnavailable):
             raise Stopped("failed", str(problem), ours=True)
         if not isinstance(problem, UpstreamError) or not self.is_outage(problem):
-            self._in_a_row = 0
+            self._in_a_row[host] = 0
             return
-        peace = _peace(problem)
-        if peace is not None and peace > PATIENCE:
-            raise Stopped("paused", problem.problem, peace)
-        self._in_a_row += 1
-        if self._in_a_row >= _OUTAGE:
-            if peace is not None:
-                raise Stopped("paused", problem.problem, peace)
-            raise Outage(f"{_OUTAGE} {self.things} in a row could not be had, the last: {problem.problem}")
+        self._in_a_row[host] += 1
+        many, peace = self._in_a_row[host] >= _OUTAGE, _peace(problem)
+        if peace is not None and (many or peace > PATIENCE):
+            stop = Stopped("paused", problem.problem, peace)
+        elif many:
+            stop = Outage(f"{_OUTAGE} {self.things} in a row could not be had, the last: {problem.problem}")
+        else:
+            return
+        if not host:
+            raise stop
+        self._away.setdefault(host, stop)
 
 
 def _peace(problem: KoscheyError | None) -> float | None:

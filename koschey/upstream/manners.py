@@ -55,16 +55,17 @@ class Manners:
     """One process's manners towards every upstream, by the upstream's name.
 
     Retry-After (RFC 9110 section 10.2.3) comes from a server that is too busy, or from one broken page of a
-    server that is not. It is taken for the whole upstream when its root list says so, or when several pages
-    or files do and are no small part of what it answered lately; else for the one that said it.
+    server that is not. It is taken for the whole upstream when its root list says so. It is taken for a whole
+    host when several of its pages or files say so and are no small part of what it answered lately: files
+    may be at several hosts. Else it is taken for the one that said it.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._next: dict[str, float] = {}
-        self._until: dict[str, float] = {}
+        self._until: dict[tuple[str, str], float] = {}
         self._until_of: dict[tuple[str, str], float] = {}
-        self._heard: dict[str, deque[str | None]] = defaultdict(lambda: deque(maxlen=_HEARD))
+        self._heard: dict[tuple[str, str], deque[str | None]] = defaultdict(lambda: deque(maxlen=_HEARD))
 
     def wait(self, endpoint: Endpoint, url: str, exchange: Exchange) -> None:
         """Wait for the turn of a request for ``url``.
@@ -74,11 +75,12 @@ class Manners:
                 be left alone for longer than the exchange may wait.
         """
         name, rate = endpoint.name, endpoint.requests_per_second
-        if rate is None and name not in self._until and not self._until_of:
+        if rate is None and not self._until and not self._until_of:
             return
         at = time.monotonic()
+        keys = (name, _EVERYWHERE), (name, _host(url))
         with self._lock:
-            whole = self._until.get(name, 0.0)
+            whole = max(self._until.get(key, 0.0) for key in keys)
             asked = max(whole, self._until_of.get((name, url), 0.0))
             start = max(at, asked)
             bearable = exchange.bears(start - at)
@@ -89,10 +91,13 @@ class Manners:
             if bearable:
                 if rate:
                     self._next[name] = start + 1 / rate
-                if self._until.get(name, start) < at:
-                    del self._until[name]
+                for key in keys:
+                    if self._until.get(key, start) < at:
+                        del self._until[key]
         if not bearable:
-            who = "it" if whole >= asked else f"{shown(url)}"
+            who = shown(url)
+            if whole >= asked:
+                who = "it" if keys[1] == (name, _host(endpoint.url)) else _host(url)
             problem = f"{who} asked to be left alone for {pause:.0f} more seconds"
             if start > asked:
                 problem = f"{rate:g} requests a second are allowed, and too many wait"
@@ -101,12 +106,12 @@ class Manners:
         if pause > 0:
             time.sleep(pause)
 
-    def answered(self, endpoint: Endpoint) -> None:
-        """The upstream answered something as it should."""
-        self._heard[endpoint.name].append(None)
+    def answered(self, endpoint: Endpoint, url: str) -> None:
+        """The upstream answered as it should when it was asked for ``url``."""
+        self._heard[endpoint.name, _host(url)].append(None)
 
     def pause(self, endpoint: Endpoint, url: str, seconds: float, *, apart: bool = False) -> bool:
-        """It asked to be left alone for so long when it was asked for ``url``; whether all of it is to be.
+        """It asked to be left alone for so long when asked for ``url``; whether all of that host is to be.
 
         Args:
             apart: what failed before: it says nothing of the upstream.
@@ -118,15 +123,26 @@ class Manners:
                 self._until_of = {key: end for key, end in self._until_of.items() if end > at}
             if len(self._until_of) < _MOST_APART:
                 self._until_of[endpoint.name, url] = until
-            heard = self._heard[endpoint.name]
+            heard = self._heard[endpoint.name, _host(url)]
             if not apart:
                 heard.append(url)
             asking = [each for each in heard if each is not None]
             many = len(set(asking)) >= _SEVERAL and len(asking) >= _PART * len(heard)
-            whole = url == endpoint.url or (many and not apart)
+            root = url == endpoint.url
+            whole = root or (many and not apart)
             if whole:
-                self._until[endpoint.name] = max(until, self._until.get(endpoint.name, 0.0))
+                key = endpoint.name, _EVERYWHERE if root else _host(url)
+                self._until[key] = max(until, self._until.get(key, 0.0))
         return whole
+
+
+#: In the place of a host.
+_EVERYWHERE = ""
+
+
+def _host(url: str) -> str:
+    """Host and port, as the URL has them."""
+    return url.split("/", 3)[2]
 
 
 def retry_after(value: str | None) -> float | None:

@@ -195,7 +195,7 @@ class PlainFiles:
                 return None
             body = _body(kept, begun, size)
             exchange.received += 0 if body is None else size
-            self._manners.answered(key[0])
+            self._manners.answered(key[0], target.url)
             whole = body is not None and not _CLOSES.search(head)
             return body
         finally:

@@ -222,7 +222,7 @@ class OutgoingSession:
                     continue
             else:
                 if raw.status not in _PASSING:
-                    self._manners.answered(endpoint)
+                    self._manners.answered(endpoint, target.url)
                     return raw
                 asked, whole = retry_after(raw.headers.get("retry-after")), False
                 _dispose(endpoint, target, raw, exchange)

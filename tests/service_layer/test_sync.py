@@ -787,6 +787,37 @@ def test_a_file_that_cannot_be_had_is_one_line_in_the_log(
     assert [(line["event"], line["upstream"]) for line in lines] == [(event, "upstream")]
 
 
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [({"status": 500}, "failed"), ({"status": 503, "retry_after": 600}, "paused")],
+    ids=["away", "wants-peace"],
+)
+def test_a_host_of_files_that_is_away_keeps_none_of_others_waiting(
+    here: Deployment, upstream: FakeUpstream, fault: dict[str, Any], outcome: str
+) -> None:
+    with FakeUpstream() as bad:
+        for number in range(30):
+            wheel = upstream.project(f"a{number:02}").release("1.0")
+            elsewhere = bad.project(f"a{number:02}").release("1.0")
+            wheel.listed = {"url": elsewhere.url}
+        for name in ("b", "c"):
+            upstream.project(name).release("1.0")
+        here.execute("UPDATE source SET internal = true WHERE kind = 'upstream'")
+        keep(here, mode=Mode.FULL, connections=4)
+        bad.fail("*", **fault)
+
+        summary = sync(here)
+
+        assert (summary["outcome"], summary["files"]["done"]) == (outcome, 2)
+        assert here.file("c-1.0-py3-none-any.whl")["stored_at"] is not None
+        here.look("b")  # its pages are asked for all the same
+
+        bad.heal()
+        here.execute("UPDATE sync_state SET paused_until = NULL")
+        if outcome == "failed":
+            assert sync(here)["outcome"] == "ok"
+
+
 def test_a_file_that_somebody_else_downloads_for_ever_holds_up_no_other(
     full: Deployment, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
