@@ -22,6 +22,7 @@ from koschey.stores.lookup import FileLook, Lookup
 
 if TYPE_CHECKING:
     from koschey.checks.examiner import Examiner
+    from koschey.upstream.manners import Tally
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -55,8 +56,11 @@ class StoredFiles:
         self._downloads = downloads
         self._examiner = examiner
 
-    def stored(self, look: FileLook) -> FileLook:
+    def stored(self, look: FileLook, tally: Tally | None = None) -> FileLook:
         """The file once it is in the store.
+
+        Args:
+            tally: as of ``Downloads.fetch``.
 
         Raises:
             UpstreamError, DigestMismatch: it could not be downloaded.
@@ -68,7 +72,7 @@ class StoredFiles:
                 return look
             if look.url is None:
                 raise BlobMissing(look.sha256)
-        return self._downloads.fetch(look, self._configuration.source(look.source_id))
+        return self._downloads.fetch(look, self._configuration.source(look.source_id), tally)
 
     @contextmanager
     def on_disk(self, sha256: str) -> Iterator[OnDisk]:
@@ -83,8 +87,12 @@ class StoredFiles:
                         out.write(chunk)
             yield OnDisk(path, folder)
 
-    def contents(self, file_id: int) -> Contents | None:
-        """What is in a file, read now if nobody did before; None when it cannot be had."""
+    def contents(self, file_id: int, tally: Tally | None = None) -> Contents | None:
+        """What is in a file, read now if nobody did before; None when it cannot be had.
+
+        Args:
+            tally: as of ``Downloads.fetch``.
+        """
         with self._database.reading() as session:
             known = session.execute(_KNOWN, {"id": file_id}).scalar()
         if known is not None:
@@ -93,7 +101,7 @@ class StoredFiles:
         if look is None or (look.stored_at is None and not 0 < (look.size or 0) <= _LARGEST_FOR_COMPARISON):
             return None
         try:
-            look = self.stored(look)
+            look = self.stored(look, tally)
             assert look.sha256 is not None
             with self.on_disk(look.sha256) as file:
                 contents = self._examiner.read(file.path, look.filename, file.folder / "metadata")

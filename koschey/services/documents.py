@@ -23,6 +23,7 @@ from koschey.stores.database import Database
 from koschey.stores.lookup import FileLook, Lookup
 from koschey.stores.models import File
 from koschey.upstream.client import UpstreamClient
+from koschey.upstream.manners import Tally
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -49,8 +50,11 @@ class Documents:
         self._flights = flights
         self._deadline = deadline
 
-    def metadata(self, look: FileLook) -> bytes:
+    def metadata(self, look: FileLook, tally: Tally | None = None) -> bytes:
         """The wheel's METADATA (PEP 658), verified; fetched and kept the first time.
+
+        Args:
+            tally: counts what the request came to, if there is one; None: the client's own does.
 
         Raises:
             NotFound: none is advertised. UpstreamError: it could not be fetched.
@@ -64,7 +68,9 @@ class Documents:
         if look.url is None:
             raise NotFound("metadata of file", look.filename)
         path, question, query = look.url.partition("?")
-        return self._fetched(look, _METADATA, f"{path}.metadata{question}{query}", look.metadata_sha256)
+        return self._fetched(
+            look, _METADATA, f"{path}.metadata{question}{query}", look.metadata_sha256, tally
+        )
 
     def provenance(self, look: FileLook) -> bytes:
         """The file's provenance document (PEP 740), verified; fetched and kept the first time.
@@ -88,7 +94,9 @@ class Documents:
             log.error("blob.missing", sha256=sha256)
             return None
 
-    def _fetched(self, look: FileLook, document: _Document, url: str, sha256: str | None) -> bytes:
+    def _fetched(
+        self, look: FileLook, document: _Document, url: str, sha256: str | None, tally: Tally | None = None
+    ) -> bytes:
         """Fetch a document, check it, and keep it; once for all who ask at the same time."""
 
         def work() -> bytes:
@@ -96,12 +104,14 @@ class Documents:
                 f for f in self._lookup.files_named(look.name, look.filename) if f.file_id == look.file_id
             ]
             body = self._kept(document.stored(again[0])) if again else None
-            return self._fetch(look, document, url, sha256) if body is None else body
+            return self._fetch(look, document, url, sha256, tally) if body is None else body
 
         body, _ = self._flights.run(f"{document.kind}:{look.file_id}", work, timeout=self._deadline)
         return body
 
-    def _fetch(self, look: FileLook, document: _Document, url: str, sha256: str | None) -> bytes:
+    def _fetch(
+        self, look: FileLook, document: _Document, url: str, sha256: str | None, tally: Tally | None
+    ) -> bytes:
         source = self._configuration.source(look.source_id)
         assert source.endpoint is not None
         body = self._client.document(
@@ -111,6 +121,7 @@ class Documents:
             accept=document.accept,
             sha256=sha256,
             deadline=self._deadline,
+            tally=tally,
         )
         if body is None:
             raise UpstreamInvalid(

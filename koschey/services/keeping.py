@@ -67,7 +67,7 @@ class Keeping:
         self._configuration = configuration
 
     def edit(self, upstream: str, spec: KeepSpec, *, actor: str) -> dict[str, int]:
-        """Change what ``spec`` names, with one event; returns how many names each seed was found to have.
+        """Change what ``spec`` names, with one event; returns how many names the list and each seed have.
 
         Raises:
             NotFound: no such upstream. RequestInvalid: a value that cannot be, or a seed without any name.
@@ -92,9 +92,11 @@ class Keeping:
 
     def _set_names(self, tx: Transaction, source_id: int, spec: KeepSpec) -> tuple[list[str], dict[str, int]]:
         """Replace the list or seeds that were given; returns words about them, and names in each seed."""
-        told, found = [], {}
+        told, found = list[str](), dict[str, int]()
         if spec.names is not None:
-            _replace(tx, source_id, KeptName.origin == LIST, [(LIST, named(spec.names), False)])
+            names = named(spec.names)
+            found["the list of names"] = len(names)
+            _replace(tx, source_id, KeptName.origin == LIST, [(LIST, names, False)])
             told.append("names=(list)")
         if spec.seeds is not None:
             made = []

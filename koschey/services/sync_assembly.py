@@ -7,6 +7,7 @@ from typing import Protocol
 from koschey.jobs.queue import Queue
 from koschey.services.arrivals import Arrivals
 from koschey.services.configuration import Configuration
+from koschey.services.contents import StoredFiles
 from koschey.services.documents import Documents
 from koschey.services.downloads import Downloads
 from koschey.services.holds import Holds
@@ -60,6 +61,8 @@ class Parts(Protocol):
     @property
     def locks(self) -> Locks: ...
     @property
+    def stored_files(self) -> StoredFiles: ...
+    @property
     def keeping(self) -> Keeping: ...
     @property
     def sync(self) -> Sync: ...
@@ -82,7 +85,7 @@ def make_sync(parts: Parts) -> Sync:
             _choosing(parts, progress, projects),
             _pages(parts, projects),
             _storing(parts, files),
-            Dependencies(database, parts.lookup, parts.keeping, parts.documents),
+            Dependencies(database, parts.lookup, parts.keeping, parts.documents, parts.stored_files),
             lambda: parts.queue.submit("derive_work"),
             parts.lookup.connections.keep,
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from koschey.domain.filters import Mode
 from koschey.domain.page import Microseconds
 from koschey.services.configuration import SourceConfig
 from koschey.services.sync_choosing import Choosing
-from koschey.services.sync_dependencies import Dependencies
+from koschey.services.sync_dependencies import Dependencies, Told
 from koschey.services.sync_due import DueProjects
 from koschey.services.sync_due_files import DueFiles
 from koschey.services.sync_files import StoredBySync
@@ -117,9 +117,10 @@ class Phases:
         choice = self._choosing.choose(source, older_than=options.older_than, afresh=options.afresh)
         timing.ended("choosing")
         self._progress.put(source.id, alarm=choice.alarm)
+        told = Told()
         for number in range(_ROUNDS):
             self._look(source, options, stopping)
-            names = self._dependencies.expand(source, stopping)
+            names = self._dependencies.expand(source, stopping, told)
             if not names:
                 break
             self._add(source, names)
@@ -127,8 +128,10 @@ class Phases:
         timing.ended("pages")
         if source.mode is Mode.FULL:
             self._fetch(source, options, stopping)
+            self._work_came()  # not before: who checks a file would fetch it a second time
         timing.ended("files")
-        if problems := [problem for problem in (self._left(source), choice.alarm) if problem]:
+        left = (self._left(source), _untold(told.unread), choice.alarm)
+        if problems := [problem for problem in left if problem]:
             return {"outcome": "partial", "problem": "; ".join(problems)}
         return {"outcome": "ok"}
 
@@ -179,7 +182,7 @@ class Phases:
             self._progress.put(source.id, phase="pages", projects_due=total, projects_failed=failed)
 
             def part(share: Share, connections: int, by: Microseconds = by) -> None:
-                if self._pages.run(source, share, connections, stopping, by):
+                if self._pages.run(source, share, connections, stopping, by) and source.mode is not Mode.FULL:
                     self._work_came()
 
             self._by_many(source, options, part, due)
@@ -229,3 +232,10 @@ def _counted(number: int, noun: str) -> str:
 def _asked_by(options: Options) -> Microseconds:
     """What was to be left alone until after that is left alone."""
     return now() if options.patient else FOREVER
+
+
+def _untold(unread: Mapping[int, str]) -> str | None:
+    """Of which files it cannot be told what they require, in words; None: there are none."""
+    if not unread:
+        return None
+    return f"what {_counted(len(unread), 'file')} requires cannot be told, such as {min(unread.values())}"

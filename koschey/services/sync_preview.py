@@ -71,6 +71,8 @@ class SyncPreview:
         whole = time.monotonic() < ends
         if not whole:
             says += "; time was up, and so many were counted"
+        if 0 < counted < len(storing):
+            says += f"; all of them about {files * share:,.0f} files, {size * share:,.0f} bytes"
         return {
             "upstream": upstream,
             "mode": str(source.mode),

@@ -216,7 +216,15 @@ class UpstreamClient:
             return RootFetched(listing, _entity_tag(answer), answer.received)
 
     def document(
-        self, endpoint: Endpoint, url: str, *, name: str, accept: str, sha256: str | None, deadline: float
+        self,
+        endpoint: Endpoint,
+        url: str,
+        *,
+        name: str,
+        accept: str,
+        sha256: str | None,
+        deadline: float,
+        tally: Tally | None = None,
     ) -> bytes | None:
         """A small document beside a file (metadata, provenance); None when the upstream has none.
 
@@ -229,7 +237,7 @@ class UpstreamClient:
         self._guard(endpoint, name)
         headers = {"Accept": accept, "Accept-Encoding": "identity"}
         with self._session.open(
-            endpoint, url, headers=headers, deadline=deadline, tally=self.tally
+            endpoint, url, headers=headers, deadline=deadline, tally=tally or self.tally
         ) as answer:
             if answer.status in (404, 410):
                 return None

@@ -149,6 +149,13 @@ def test_what_is_said_and_exited_with(tmp_path: Path) -> None:
         edited = run(tmp_path, upstream, "", *edit, "--seed", str(seed))
         assert edited.returncode == 0, edited.stderr
         assert "uv.lock: 1 name to keep" in edited.stdout
+        of_names = tmp_path / "names.txt"
+        of_names.write_text("one\n")
+        edited = run(tmp_path, upstream, "", *edit, "--names-file", str(of_names))
+        assert "the list of names: 1 name to keep" in edited.stdout
+        of_names.write_text("")
+        edited = run(tmp_path, upstream, "", *edit, "--names-file", str(of_names))
+        assert "the list of names: 0 names to keep" in edited.stdout
         nothing = tmp_path / "requirements.txt"
         nothing.write_text("# nothing yet\n")
         refused = run(tmp_path, upstream, "", *edit, "--seed", str(nothing))

@@ -471,6 +471,51 @@ def test_a_root_list_that_lost_much_is_believed_of_what_each_page_confirms(
 
 
 @on_both
+def test_what_is_required_is_read_out_of_files_where_nothing_lies_beside_them(
+    here: Deployment, upstream: FakeUpstream
+) -> None:
+    upstream.project("app").release("1.0", requires=["lib"], sidecar=False)
+    upstream.project("lib").release("1.0", requires=["base"], wheel=False, sdist=True)
+    upstream.project("base").release("1.0", requires=["end"])
+    upstream.project("end").release("1.0")
+    upstream.fail("base-1.0-py3-none-any.whl.metadata", status=404)
+    keep(here, mode=Mode.INDEX, seeds=(SeedFile("requirements.txt", "app\n"),))
+
+    summary = sync(here)
+
+    assert (summary["outcome"], names(here)) == ("ok", {"app", "lib", "base", "end"})
+    assert summary["requests"] == len(upstream.requests)
+
+
+def test_a_seed_of_which_it_cannot_be_told_what_it_requires_is_not_in_step(
+    here: Deployment, upstream: FakeUpstream
+) -> None:
+    app = upstream.project("app").release("1.0", requires=["lib"], sidecar=False)
+    upstream.project("lib").release("1.0")
+    upstream.fail(app.filename, status=404)
+    keep(here, mode=Mode.INDEX, seeds=(SeedFile("requirements.txt", "app\n"),))
+
+    summary = sync(here)
+
+    assert (summary["outcome"], app.filename in summary["problem"]) == ("partial", True)
+    assert upstream.count(app.filename) == 1
+    upstream.heal()
+    assert (sync(here)["outcome"], names(here)) == ("ok", {"app", "lib"})
+
+
+def test_what_each_demand_on_a_name_requires_is_kept(here: Deployment, upstream: FakeUpstream) -> None:
+    for number in range(1, 5):
+        upstream.project("app").release(f"{number}.0", requires=[f"for-{number}"])
+        upstream.project(f"for-{number}").release("1.0")
+    seeds = (SeedFile("requirements.txt", "app==1.0\napp==3.0\napp==4.0\n"),)
+    keep(here, mode=Mode.INDEX, seeds=seeds)
+
+    sync(here)
+
+    assert names(here) == {"app", "for-1", "for-3", "for-4"}
+
+
+@on_both
 def test_a_name_may_be_in_a_list_and_in_a_seed_and_stays_while_one_of_them_has_it(
     here: Deployment, upstream: FakeUpstream
 ) -> None:
