@@ -31,6 +31,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 _AT_ONCE = 200
 #: Days without a download, from which files are given up when there is too little room: the longest first.
 _STEPS = (365, 180, 90, 60, 30, 14, 7, 3, 1)
+#: Days; what is unused for longer is all the same.
+_OLDEST = 3650
 _EXAMPLES = 10
 ACTOR = "koschey"
 #: Counters of what was ever evicted.
@@ -151,11 +153,33 @@ class Eviction:
             if evicted.bytes >= wanted:
                 break
             if days < longer:
-                evicted.unused_days = days
-                self._unused(_Span(days, longer), wanted, evicted, actor)
+                for span in self._in_turn(_Span(days, longer), wanted, evicted):
+                    evicted.unused_days = span.days
+                    self._unused(span, wanted, evicted, actor)
                 longer = days
         evicted.short = max(0, wanted - evicted.bytes)
         return evicted
+
+    def _in_turn(self, span: _Span, wanted: int, evicted: Evicted) -> Iterator[_Span]:
+        """A span in parts, what was unused for longest first, and none that is not needed.
+
+        A span of which not all has to go is halved, down to days.
+        """
+        left = wanted - evicted.bytes
+        below = min(span.below, _OLDEST)
+        if left <= 0:
+            return
+        if below - span.days <= 1 or self._size(span) <= left:
+            yield span
+            return
+        middle = (span.days + below) // 2
+        yield from self._in_turn(_Span(middle, span.below), wanted, evicted)
+        yield from self._in_turn(_Span(span.days, middle), wanted, evicted)
+
+    def _size(self, span: _Span) -> int:
+        """How many bytes may be given up of it."""
+        with self._database.reading() as session:
+            return int(session.scalar(_SIZE, _times(span)))
 
     def _unused(self, span: _Span, wanted: int | None, evicted: Evicted, actor: str | None) -> None:
         for batch in self._candidates(span):
@@ -222,12 +246,16 @@ class Eviction:
 
 
 def _asked(connection: Connection, statement: Any, span: _Span, **given: Any) -> list[_File]:
+    return [_File._make(row) for row in connection.execute(statement, _times(span) | given)]
+
+
+def _times(span: _Span) -> dict[str, Any]:
+    """The parameters of ``_MAY_GO``."""
     at = now()
     values: dict[str, Any] = {"before": at - round(span.days * DAY), "longer": -1}
     if span.below != math.inf:
         values["longer"] = at - round(span.below * DAY)
-    values |= {"day": values["before"] // DAY, "longer_day": values["longer"] // DAY}
-    return [_File._make(row) for row in connection.execute(statement, values | given)]
+    return values | {"day": values["before"] // DAY, "longer_day": values["longer"] // DAY}
 
 
 _MAY_GO = """
@@ -258,6 +286,7 @@ _LAST = text(
     "SELECT sha256 FROM file WHERE stored_at IS NOT NULL AND sha256 > :after "
     "ORDER BY sha256 LIMIT 1 OFFSET :limit"
 )
+_SIZE = text(f"SELECT COALESCE(SUM(size), 0) FROM ({_MAY_GO}) AS may_go")  # noqa: S608 - our own words
 _AMONG = text(f"{_MAY_GO} AND f.id IN :ids ORDER BY f.id").bindparams(bindparam("ids", expanding=True))
 _GIVE_UP = text("UPDATE file SET stored_at = NULL WHERE id IN :ids").bindparams(
     bindparam("ids", expanding=True)

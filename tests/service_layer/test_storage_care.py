@@ -288,20 +288,23 @@ def test_bytes_that_another_file_shares_stay(care: Care, upstream: FakeUpstream)
     assert care.eviction.evict(Rules(unused_days=30)).files == 0
 
 
+@on_both
 def test_a_limit_takes_what_was_unused_for_longest(care: Care, upstream: FakeUpstream) -> None:
-    files = [care.stored(upstream, f"sample-{days}", days) for days in (400, 200, 20, 2)]
+    """To the day, and no more than is needed."""
+    days = (400, 200, 300, 199, 190, 20, 2)
+    files = {day: care.stored(upstream, f"sample-{day}", day) for day in days}
     care.tallies.count()
-    total = sum(len(file.content) for file in files)
-    wanted = Rules(max_bytes=total - len(files[0].content) - 1)
+    total = sum(len(file.content) for file in files.values())
+    wanted = Rules(max_bytes=total - sum(len(files[day].content) for day in (400, 300)) - 1)
 
     preview = care.eviction.preview(wanted)
     evicted = care.eviction.evict(wanted)
 
-    assert (preview.files, preview.bytes, preview.unused_days) == (2, evicted.bytes, 180)
-    assert [care.is_stored(file) for file in files] == [False, False, True, True]
+    assert (preview.files, preview.bytes, preview.unused_days) == (3, evicted.bytes, 200)
+    assert {day for day in days if not care.is_stored(files[day])} == {400, 300, 200}
     assert evicted.short == 0
     rest = care.eviction.evict(Rules(max_bytes=1))
-    assert rest.short == 0 or rest.files == 2
+    assert rest.short == 0 or rest.files == 4
 
 
 def test_without_a_rule_the_job_does_nothing(care: Care, upstream: FakeUpstream) -> None:
