@@ -75,37 +75,11 @@ class Asks:
             raise Conflict(f"{project} {version} is visible: it can be installed")
         if state is State.REJECTED:
             raise Conflict(f"{project} {version} is {found.sentence}; talk to whom that names")
-        at, release, spelled = now(), canonical(version), found.versions[0].version or version
+        release, spelled = canonical(version), found.versions[0].version or version
         with self._database.transaction() as tx:
             tx.lock_name(project)
-            row = _open(tx, index, project, release)
-            if row is None:
-                row = AskRow(
-                    index=index,
-                    project=project,
-                    version=release,
-                    spelled=spelled,
-                    state=AskState.OPEN,
-                    asked_at=at,
-                    announced_at=0,
-                )
-                tx.session.add(row)
-                tx.session.flush()
-            joined = tx.session.get(AskerRow, (row.id, actor))
-            if joined is None:
-                tx.session.add(AskerRow(ask_id=row.id, actor=actor, reason=reason, email=email, at=at))
-                row.people += 1
-                tx.record(
-                    "ask.made",
-                    actor=f"user:{actor}",
-                    project=project,
-                    index=index,
-                    subject=_subject(row),
-                    reason=reason,
-                )
-            else:
-                joined.reason, joined.email = reason, email
-            tx.session.flush()
+            row = _open(tx, index, project, release) or _new(tx, index, project, release, spelled)
+            _join(tx, row, actor=actor, reason=reason, email=email)
             made = _ask(row)
         self._submit("tell")
         return made
@@ -246,6 +220,40 @@ def _open(tx: Transaction, index: str, project: str, version: str) -> AskRow | N
         AskRow.state == AskState.OPEN,
     )
     return tx.session.scalars(query.with_for_update()).first()
+
+
+def _new(tx: Transaction, index: str, project: str, version: str, spelled: str) -> AskRow:
+    row = AskRow(
+        index=index,
+        project=project,
+        version=version,
+        spelled=spelled,
+        state=AskState.OPEN,
+        asked_at=now(),
+        announced_at=0,
+    )
+    tx.session.add(row)
+    tx.session.flush()
+    return row
+
+
+def _join(tx: Transaction, row: AskRow, *, actor: str, reason: str, email: str | None) -> None:
+    """Count a user among those who have a wish; who has it already changes reason and address."""
+    joined = tx.session.get(AskerRow, (row.id, actor))
+    if joined is None:
+        tx.session.add(AskerRow(ask_id=row.id, actor=actor, reason=reason, email=email, at=now()))
+        row.people += 1
+        tx.record(
+            "ask.made",
+            actor=f"user:{actor}",
+            project=row.project,
+            index=row.index,
+            subject=_subject(row),
+            reason=reason,
+        )
+    else:
+        joined.reason, joined.email = reason, email
+    tx.session.flush()
 
 
 def _answer(tx: Transaction, row: AskRow, state: AskState, *, actor: str, answer: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from koschey.domain.filters import Mode
+from koschey.domain.page import Microseconds
 from koschey.errors import (
     Busy,
     Conflict,
@@ -140,16 +141,9 @@ class Sync:
         return [self._summaries.of(source) for source in sources]
 
     def _run(self, source: SourceConfig, options: Options) -> dict[str, Any]:
+        """One run with the lock held: however it ends, its outcome is on record. Raises: as ``run``."""
         ends = None if options.seconds is None else time.monotonic() + options.seconds
-        before = self._progress.state(source.id)
-        if peace := _peace(before):
-            problem = f"it asked to be left alone for {peace:.0f} more seconds"
-            raise UpstreamUnavailable(source.name, problem, retry_after=peace)
-        begun = now()
-        goes_on = before["outcome"] == "continues"
-        fresh: Mapping[str, Any] = {} if goes_on else dict(NEW_RUN) | {"begun_at": begun}
-        self._progress.put(source.id, **fresh, phase="choosing", outcome=None, problem=None)
-
+        begun = self._begin(source)
         paused = self._paused(source)
 
         def stopping() -> str | None:
@@ -184,6 +178,18 @@ class Sync:
             self._progress.put(source.id, **phase, ended_at=now(), **ended)
             log.info("sync.ended", upstream=source.name, **ended)
         return self._summaries.of(source) | {"phases": timing.seconds}
+
+    def _begin(self, source: SourceConfig) -> Microseconds:
+        """When it begins, anew or where the last one said that another goes on. Raises: UpstreamUnavailable."""
+        before = self._progress.state(source.id)
+        if peace := _peace(before):
+            problem = f"it asked to be left alone for {peace:.0f} more seconds"
+            raise UpstreamUnavailable(source.name, problem, retry_after=peace)
+        begun = now()
+        goes_on = before["outcome"] == "continues"
+        fresh: Mapping[str, Any] = {} if goes_on else dict(NEW_RUN) | {"begun_at": begun}
+        self._progress.put(source.id, **fresh, phase="choosing", outcome=None, problem=None)
+        return begun
 
     def _paused(self, source: SourceConfig) -> Callable[[], str | None]:
         """Says whether it was paused meanwhile, by a look at the configuration every few seconds."""
