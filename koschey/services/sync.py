@@ -180,7 +180,7 @@ class Sync:
         return self._summaries.of(source) | {"phases": timing.seconds}
 
     def _begin(self, source: SourceConfig) -> Microseconds:
-        """When it begins, anew or where the last one said that another goes on. Raises: UpstreamUnavailable."""
+        """When it begins, anew or where the last one ended too early. Raises: UpstreamUnavailable."""
         before = self._progress.state(source.id)
         if peace := _peace(before):
             problem = f"it asked to be left alone for {peace:.0f} more seconds"

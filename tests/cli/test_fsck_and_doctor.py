@@ -123,7 +123,7 @@ def test_doctor_warns_of_an_alarm_of_a_sync(
     koschey.does("sync", "upstream")
     assert "sync of upstream" not in _lines(koschey, "--offline")
     project.serial = 5
-    koschey.does("sync", "upstream")
+    assert koschey("sync", "upstream").status == 2
 
     line = _lines(koschey, "--offline")["sync of upstream"]
 
