@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from koschey.checks.child import IDLE_SECONDS
+from koschey.checks.child import DEFAULT_MEMORY_BYTES, IDLE_SECONDS
 from koschey.checks.examiner import Examiner, Unreadable
 from koschey.checks.slots import Slots
 from koschey.checks.subject import Contents, Subject
@@ -25,7 +25,7 @@ from tests.hostile_archives import RELEASE, Entry, wheel_with
 
 #: A plug-in whose checks do what none should.
 PLUGIN = """
-import ctypes, os, signal, subprocess, sys, time
+import ctypes, os, resource, signal, subprocess, sys, time
 from pathlib import Path
 from koschey.domain.checks import Finding, Outcome
 
@@ -52,6 +52,12 @@ def writes(subject):
 def escapes(subject):
     subprocess.Popen(["sleep", "45"], start_new_session=True, close_fds=False)
     return Finding("escapes", Outcome.PASS)
+def limits(subject):
+    kinds = resource.RLIMIT_AS, resource.RLIMIT_CORE, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE
+    left = resource.getrlimit(resource.RLIMIT_CPU)[0] - resource.getrusage(resource.RUSAGE_SELF).ru_utime
+    told = [str(resource.getrlimit(kind)[0]) for kind in kinds]
+    told += [str(0 < left < 80), str(0 < signal.alarm(0) < 80)]
+    return Finding("limits", Outcome.PASS, " ".join(told))
 def where(subject): return Finding("where", Outcome.PASS, str(os.getpid()))
 def plain(subject):
     fine = sys.flags.isolated and "" not in sys.path and os.nice(0) >= 10 and not sys.stdin.read()
@@ -276,6 +282,12 @@ def test_memory_is_limited_to_what_is_said(plugin: str, examiner: Examiner, subj
     ]
     assert outcomes(examiner.check(subject, checks("holds"))) == [("holds", "pass")]
     small.close()
+
+
+def test_memory_files_and_time_of_a_check_end_by_themselves(examiner: Examiner, subject: Subject) -> None:
+    """Also when nobody is left who would kill it: 60 s, and some grace, of computing and of waiting."""
+    [found] = examiner.check(subject, checks("limits"))
+    assert found.reason.split() == [str(DEFAULT_MEMORY_BYTES), "0", str(64 * 2**20), "64", "True", "True"]
 
 
 def test_a_process_that_does_not_start_says_nothing_of_the_file(
