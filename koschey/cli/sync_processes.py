@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from koschey.errors import StoreUnavailable
@@ -17,8 +19,10 @@ if TYPE_CHECKING:
     from koschey.services.sync_phases import Many
     from koschey.web.current import Koschey
 
-#: Exit codes of children whose part ended early.
-_STOPPED = {"stopped": 3, "paused": 4, "failed": 5}
+#: Exit code of children whose part ended early, and who said why.
+_ENDED_EARLY = 3
+#: So much of a reason is told, that it fits into a pipe at once.
+_LONGEST_REASON = 500
 #: With fewer than so many, other processes would take longer to begin than this one to end.
 _WORTH_IT = 400
 _LOOK_SECONDS = 0.2
@@ -80,6 +84,7 @@ def _forked(
     koschey.client.close()  # a child must not talk over its parent's connections
     koschey.engine.dispose()
     lifeline, end = os.pipe()
+    told, tell = os.pipe()
     children: set[int] = set()
     codes: list[int] = []
     looked = time.monotonic()
@@ -89,7 +94,7 @@ def _forked(
             pid = os.fork()
             if pid == 0:
                 os.close(end)
-                os._exit(_child(koschey, work, Share(number, parts), own, lifeline))
+                os._exit(_child(koschey, work, Share(number, parts), own, lifeline, tell))
             children.add(pid)
         while children:
             for pid in list(children):
@@ -106,11 +111,17 @@ def _forked(
     finally:
         os.close(end)  # whatever is left of them ends with this
         os.close(lifeline)
+        os.close(tell)
         _end(children)
         for pid in children:
             os.waitpid(pid, 0)
+        with os.fdopen(told, "rb") as said:
+            reasons = [_Reason(**json.loads(line)) for line in said]
     for code in codes:
-        _raise(code)
+        if code not in (0, _ENDED_EARLY):
+            raise StoreUnavailable("sync", f"a process of the sync died ({code}); what it left is due")
+    if reasons:
+        raise max(reasons, key=_Reason.weight).stopped()
 
 
 def _end(children: set[int]) -> None:
@@ -120,7 +131,12 @@ def _end(children: set[int]) -> None:
 
 
 def _child(
-    koschey: Koschey, work: Callable[[Share, int], None], share: Share, connections: int, lifeline: int
+    koschey: Koschey,
+    work: Callable[[Share, int], None],
+    share: Share,
+    connections: int,
+    lifeline: int,
+    tell: int,
 ) -> int:
     code = 0
 
@@ -130,14 +146,25 @@ def _child(
         try:
             work(share, connections)
         except Stopped as stop:
-            code = _STOPPED.get(stop.outcome, 5)
+            reason = _Reason(stop.outcome, stop.problem[:_LONGEST_REASON], stop.retry_after, stop.ours)
+            os.write(tell, json.dumps(asdict(reason)).encode() + b"\n")
+            code = _ENDED_EARLY
 
     return run_child(Duty("sync", part), lifeline) or code
 
 
-def _raise(code: int) -> None:
-    for outcome, known in _STOPPED.items():
-        if code == known:
-            raise Stopped(outcome, "a part of the sync ended early; what it left is due")
-    if code:
-        raise StoreUnavailable("sync", f"a process of the sync died ({code}); what it left is due")
+@dataclass(frozen=True)
+class _Reason:
+    """Why a process ended early, as it tells its parent."""
+
+    outcome: str
+    problem: str
+    retry_after: float | None
+    ours: bool
+
+    def weight(self) -> tuple[bool, float, bool]:
+        """Of several, the heaviest counts: others ended because of that one."""
+        return self.ours, self.retry_after or 0.0, self.outcome != "stopped"
+
+    def stopped(self) -> Stopped:
+        return Stopped(self.outcome, self.problem, self.retry_after, ours=self.ours)

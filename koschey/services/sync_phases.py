@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import structlog
@@ -117,9 +117,10 @@ class Phases:
         choice = self._choosing.choose(source, older_than=options.older_than, afresh=options.afresh)
         timing.ended("choosing")
         self._progress.put(source.id, alarm=choice.alarm)
-        told = Told()
+        told, looking = Told(), options
         for number in range(_ROUNDS):
-            self._look(source, options, stopping)
+            self._look(source, looking, stopping)
+            looking = replace(options, patient=True)  # what failed twice now is not asked for in each round
             names = self._dependencies.expand(source, stopping, told)
             if not names:
                 break

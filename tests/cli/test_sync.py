@@ -96,6 +96,17 @@ def test_several_processes_share_the_pages_and_the_files(tmp_path: Path, postgre
         assert (summary["projects"]["done"], summary["files"]["done"]) == (410, 5)
         assert summary["requests"] == len(upstream.requests) == 1 + 410 + 5
 
+        for number in range(410):
+            upstream.fail(f"project-{number}", status=503, retry_after=900)
+        ended = run(
+            tmp_path, upstream, postgres_url, "sync", "upstream", "--full", "--json", "--processes", "3"
+        )
+
+        summary = json.loads(ended.stdout)
+        assert (ended.returncode, summary["outcome"]) == (2, "paused"), ended.stderr
+        assert "answered 503" in summary["problem"], "what a process ended with is told by its parent"
+        assert summary["paused_until"] > summary["ended_at"] + 600e6
+
 
 def test_on_a_terminal_there_is_a_bar_that_ends_with_a_sentence(tmp_path: Path) -> None:
     with FakeUpstream() as upstream:

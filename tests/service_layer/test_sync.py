@@ -435,6 +435,22 @@ def test_what_is_required_late_is_there_after_the_first_sync(
     assert [request.target for request in upstream.requests] == ["/"]
 
 
+def test_what_fails_is_asked_for_twice_and_not_in_each_round_of_dependencies(
+    here: Deployment, upstream: FakeUpstream
+) -> None:
+    for number in range(6):
+        upstream.project(f"dep-{number}").release("1.0", requires=[f"dep-{number + 1}"])
+    upstream.project("broken").release("1.0")
+    for name in ("broken", "dep-5"):
+        upstream.fail(name, status=500)
+    seeds = (SeedFile("requirements.txt", "dep-0\nbroken\n"),)
+    keep(here, mode=Mode.INDEX, seeds=seeds)
+
+    assert sync(here)["outcome"] == "partial"
+
+    assert (upstream.count("broken"), upstream.count("dep-4"), upstream.count("dep-5")) == (2, 1, 2)
+
+
 @on_both
 def test_a_page_that_changed_without_its_serial_is_found_when_every_page_is_asked_for(
     full: Deployment, upstream: FakeUpstream
