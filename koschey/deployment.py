@@ -54,6 +54,7 @@ def make_session(settings: Settings, hooks: PluginManager) -> OutgoingSession:
 
     Loaded with the first request that goes out: requests and urllib3 are a good part of an idle worker.
     """
+    from koschey.upstream.pace import Pace
     from koschey.upstream.session import OutgoingSession
 
     return OutgoingSession(
@@ -61,6 +62,7 @@ def make_session(settings: Settings, hooks: PluginManager) -> OutgoingSession:
         read_timeout=settings.read_timeout,
         retries=settings.upstream_retries,
         hooks=hooks,
+        pace=Pace(settings.data_dir / "locks"),
     )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict, deque
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 
 from koschey.errors import UpstreamUnavailable
 from koschey.upstream.deadlines import Exchange
 from koschey.upstream.endpoint import Endpoint
+from koschey.upstream.pace import Pace
 from koschey.upstream.urls import shown
 
 #: Seconds for which an upstream's word is taken; one that says more may be mistaken.
@@ -52,7 +54,7 @@ class Tally:
 
 
 class Manners:
-    """One process's manners towards every upstream, by the upstream's name.
+    """One process's manners towards every upstream, by the upstream's name; the pace may be that of several.
 
     Retry-After (RFC 9110 section 10.2.3) comes from a server that is too busy, or from one broken page of a
     server that is not. It is taken for the whole upstream when its root list says so. It is taken for a whole
@@ -60,9 +62,13 @@ class Manners:
     may be at several hosts. Else it is taken for the one that said it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pace: Pace | None = None) -> None:
+        """
+        Args:
+            pace: shared with whom the requests in a second are; None: with nobody.
+        """
         self._lock = threading.Lock()
-        self._next: dict[str, float] = {}
+        self._pace = pace or Pace()
         self._until: dict[tuple[str, str], float] = {}
         self._until_of: dict[tuple[str, str], float] = {}
         self._heard: dict[tuple[str, str], deque[str | None]] = defaultdict(lambda: deque(maxlen=_HEARD))
@@ -79,18 +85,20 @@ class Manners:
             return
         at = time.monotonic()
         keys = (name, _EVERYWHERE), (name, _host(url))
-        with self._lock:
+        with ExitStack() as stack:
+            turn = stack.enter_context(self._pace.turn(name)) if rate else None
+            stack.enter_context(self._lock)
             whole = max(self._until.get(key, 0.0) for key in keys)
             asked = max(whole, self._until_of.get((name, url), 0.0))
             start = max(at, asked)
             bearable = exchange.bears(start - at)
-            if rate:
-                start = max(start, self._next.get(name, 0.0))
+            if turn:
+                start = max(start, turn.at)
             pause = start - at
             bearable = bearable and pause < exchange.left()
             if bearable:
-                if rate:
-                    self._next[name] = start + 1 / rate
+                if rate and turn:
+                    turn.at = start + 1 / rate
                 for key in keys:
                     if self._until.get(key, start) < at:
                         del self._until[key]

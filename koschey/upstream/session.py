@@ -28,6 +28,7 @@ from koschey.upstream.deadlines import Exchange, during
 from koschey.upstream.endpoint import Endpoint
 from koschey.upstream.failures import translated
 from koschey.upstream.manners import ASKING, Manners, Tally, retry_after
+from koschey.upstream.pace import Pace
 from koschey.upstream.plain import PlainFiles
 from koschey.upstream.pools import AllPools
 from koschey.upstream.redirects import REDIRECTS, Way, target_of
@@ -53,6 +54,7 @@ class OutgoingSession:
         user_agent: value of the User-Agent header.
         resolve: a function with ``socket.getaddrinfo``'s signature.
         hook_patience: seconds that a plug-in may think.
+        pace: of requests to upstreams that limit them, as shared with other processes.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class OutgoingSession:
         user_agent: str = f"koschey/{__version__}",
         resolve: Resolve = socket.getaddrinfo,
         hook_patience: float = PATIENCE,
+        pace: Pace | None = None,
     ) -> None:
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
@@ -74,7 +77,7 @@ class OutgoingSession:
         self._user_agent = user_agent
         self._routes = Routes(hooks, hook_patience=hook_patience)
         self._pools = AllPools(resolve)
-        self._manners = Manners()
+        self._manners = Manners(pace)
         self._plain = PlainFiles(self._pools, self._routes, self._manners, user_agent=user_agent)
 
     @contextmanager

@@ -82,12 +82,13 @@ def test_a_sync_killed_at_any_point_goes_on_and_does_nothing_twice(tmp_path: Pat
 
 
 def test_several_processes_share_the_pages_and_the_files(tmp_path: Path, postgres_url: str) -> None:
+    limit = ("--requests-per-second", "1000")
     with FakeUpstream() as upstream:
         for number in range(410):
             upstream.project(f"project-{number}")
         for number in range(5):
             upstream.project(f"project-{number}").release("1.0")
-        run(tmp_path, upstream, postgres_url, "upstream", "edit", "upstream", "--mode", "full")
+        run(tmp_path, upstream, postgres_url, "upstream", "edit", "upstream", "--mode", "full", *limit)
 
         done = run(tmp_path, upstream, postgres_url, "sync", "upstream", "--json", "--processes", "3")
 
@@ -95,6 +96,7 @@ def test_several_processes_share_the_pages_and_the_files(tmp_path: Path, postgre
         assert (done.returncode, summary["outcome"]) == (0, "ok"), done.stderr
         assert (summary["projects"]["done"], summary["files"]["done"]) == (410, 5)
         assert summary["requests"] == len(upstream.requests) == 1 + 410 + 5
+        assert list((tmp_path / "data" / "locks").glob("pace.*")), "and the requests in a second"
 
         for number in range(410):
             upstream.fail(f"project-{number}", status=503, retry_after=900)
