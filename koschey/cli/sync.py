@@ -118,16 +118,26 @@ def _one(
 
 def _each(koschey: Koschey, options: Options, processes: int | None, *, quiet: bool) -> list[dict[str, Any]]:
     """All upstreams that are kept in step; one that cannot be synced now holds up no other."""
-    from koschey.errors import Conflict
+    import structlog
+
+    from koschey.errors import Conflict, KoscheyError
 
     summaries = []
     for name in _names(koschey, None):
+        problem, outcome = "", "failed"
         try:
             summaries.append(_one(koschey, name, options, processes, quiet=quiet))
+            continue
         except Conflict as error:
-            click.echo(f"koschey: {error}", err=True)
-            [summary] = koschey.sync.status(name)
-            summaries.append(summary | {"outcome": "skipped", "problem": str(error)})
+            problem, outcome = str(error), "skipped"
+        except KoscheyError as error:
+            problem = str(error)
+        except Exception as error:  # noqa: BLE001 - it is told, and costs this upstream alone
+            structlog.get_logger(__name__).exception("sync.crashed", upstream=name)
+            problem = f"the sync of {name} crashed: {type(error).__name__}; the log says where"
+        click.echo(f"koschey: {problem}", err=True)
+        [summary] = koschey.sync.status(name)
+        summaries.append(summary | {"outcome": outcome, "problem": problem})
     return summaries
 
 

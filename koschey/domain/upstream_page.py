@@ -72,8 +72,8 @@ _named = msgspec.json.Decoder(_Named)
 _MOST_VALUES = 1_000_000
 _MOST_REFUSED = 10_000
 
-#: msgspec lets the codec's own error through for bytes that are not UTF-8.
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError)
+#: What msgspec raises for what cannot be decoded: of bytes that are not UTF-8 the codec's own error.
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError)
 
 _FRAGMENT_DIGEST = re.compile(r"(?:^|&)([a-z0-9_]+)=([0-9A-Za-z]+)")
 
@@ -173,7 +173,7 @@ class _Files:
         """An entry of a page in which some entry is malformed."""
         try:
             entry = _entry.decode(raw)
-        except (*_UNREADABLE, RecursionError) as error:
+        except (*UNREADABLE, RecursionError) as error:
             self._refuse(_filename_in(raw), f"its entry is malformed: {error}")
             return
         self.add(entry)
@@ -219,13 +219,13 @@ def _decoded(body: bytes) -> _Page[_Entry] | _Page[msgspec.Raw]:
     try:
         try:
             return _whole_page.decode(body)
-        except _UNREADABLE:
+        except UNREADABLE:
             return _frame.decode(body)
     except RecursionError:
         raise PageInvalid("its JSON is nested too deep") from None
     except msgspec.ValidationError as error:
         raise PageInvalid(f"it is no page of an index: {error}") from None
-    except _UNREADABLE:
+    except UNREADABLE:
         html = body[:64].lstrip().startswith(b"<")
         raise PageInvalid("it is HTML, labelled as JSON" if html else "it is not JSON") from None
 
@@ -233,7 +233,7 @@ def _decoded(body: bytes) -> _Page[_Entry] | _Page[msgspec.Raw]:
 def _filename_in(raw: msgspec.Raw) -> str:
     try:
         return _named.decode(raw).filename
-    except (*_UNREADABLE, RecursionError):
+    except (*UNREADABLE, RecursionError):
         return ""
 
 

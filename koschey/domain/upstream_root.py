@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from koschey.domain import upstream_fields as fields
 from koschey.domain.html_links import LinkParser, decoded
 from koschey.domain.names import is_valid_name
-from koschey.domain.upstream_page import PageInvalid
+from koschey.domain.upstream_page import UNREADABLE, PageInvalid
 
 #: More than any index has, and what fits into 400 MB.
 MOST_NAMES = 2_000_000
@@ -88,13 +88,13 @@ def parse_root_json(body: bytes) -> RootListing:
     try:
         try:
             root: _Root[_Entry] | _Root[msgspec.Raw] = _whole.decode(body)
-        except msgspec.ValidationError:
+        except UNREADABLE:
             root = _frame.decode(body)
     except RecursionError:
         raise PageInvalid("its JSON is nested too deep") from None
     except msgspec.ValidationError as error:
         raise PageInvalid(f"it is no root list of an index: {error}") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         raise PageInvalid("it is not JSON, or was cut off") from None
     if root.meta.api_version.partition(".")[0] != "1":
         raise PageInvalid("its API version is not 1")
@@ -112,11 +112,11 @@ def _read_alone(raw: msgspec.Raw) -> _Entry:
     """An entry of a list in which one is malformed; one without a name when it cannot be read at all."""
     try:
         return _entry.decode(raw)
-    except msgspec.ValidationError:
+    except (*UNREADABLE, RecursionError):
         pass
     try:
         return _Entry(_named.decode(raw).name)
-    except msgspec.ValidationError:
+    except (*UNREADABLE, RecursionError):
         return _Entry()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -131,7 +132,7 @@ class Choosing:
         if self.by_root(source, scope, state):
             choice = self._by_root(source, scope, state, afresh=afresh)
         else:
-            self._due.add(source.id, self._by_name(source, scope, older_than))
+            self._due.add_unless_due(source.id, self._by_name(source, scope, older_than))
             choice = Choice(by_root=False, changed=True)
         failpoint("sync.chosen")
         return choice
@@ -141,7 +142,7 @@ class Choosing:
         scope = self.scope(source)
         present = {name for _, name in self._known.present(source.id, names)}
         new = ((name, None, Why.NEW) for name in sorted(names) if name not in present and scope.keeps(name))
-        self._due.add(source.id, new)
+        self._due.add_unless_due(source.id, new)
 
     def fingerprint(self, scope: Scope) -> str:
         """Changes with whatever decides which names and files are kept, and with how that is decided."""
@@ -217,7 +218,7 @@ class Choosing:
             rows = ((name, None, Why.UNLISTED) for name in unlisted if scope.follows(name))
             self._due.add(source.id, rows)
         if has_serials:
-            self._due.add(source.id, self._old(source, scope, at))
+            self._due.add_unless_due(source.id, self._old(source, scope, at))
         failpoint("sync.compared")
         self._progress.put(
             source.id,
@@ -259,8 +260,8 @@ class Choosing:
     def _old(
         self, source: SourceConfig, scope: Scope, at: Microseconds
     ) -> Iterable[tuple[str, int | None, str]]:
-        names = self._known.looked_before(source.id, at - _OLD_PAGE, "")
-        return [(name, None, Why.AGE) for name in names[:_OLD_AT_ONCE] if scope.follows(name)]
+        followed = filter(scope.follows, self._known.oldest(source.id, at - _OLD_PAGE))
+        return [(name, None, Why.AGE) for name in islice(followed, _OLD_AT_ONCE)]
 
     def _alarm(self, source: SourceConfig, diff: RootDiff, unlisted: list[str], names: int) -> str | None:
         """What a person should look at, on record once for each sync that finds it."""

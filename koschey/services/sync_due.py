@@ -7,6 +7,7 @@ one that goes on there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import batched
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, case, delete, func, null, select, text
@@ -71,6 +72,21 @@ class DueProjects:
                 added += self._insert(batch)
                 batch = []
         return added + self._insert(batch)
+
+    def add_unless_due(self, source_id: int, rows: Iterable[tuple[str, int | None, str]]) -> None:
+        """The same, on no word of the root list: what is due already stays as it is.
+
+        With the serial that was promised, or a page older than that would be taken for the latest; with what
+        went wrong, or a page that fails would come before others each time.
+        """
+        for batch in batched(rows, _AT_ONCE):
+            values = [
+                {"source_id": source_id, "name": name, "serial": serial, "why": why, "attempts": 0}
+                for name, serial, why in batch
+            ]
+            with self._database.transaction() as tx:
+                made = _upsert(tx.connection, _DUE)
+                tx.connection.execute(made.on_conflict_do_nothing(), values)
 
     def _insert(self, rows: Sequence[Mapping[str, Any]]) -> int:
         if rows:

@@ -76,6 +76,18 @@ class KnownProjects:
         with self._database.reading() as session:
             return list(session.execute(_AGED, values).scalars())
 
+    def oldest(self, source_id: int, before: Microseconds) -> Iterator[str]:
+        """Names of projects that are not due, whose page was looked at before that, the oldest first."""
+        at, after = -1, 0
+        while True:
+            values = {"source_id": source_id, "before": before, "at": at, "after": after, "limit": _AT_ONCE}
+            with self._database.reading() as session:
+                rows = session.execute(_OLDEST, values).all()
+            if not rows:
+                return
+            yield from (row.name for row in rows)
+            _, at, after = rows[-1]
+
     def files(self, project_id: int) -> list[KnownFile]:
         """The files of a project that the upstream still lists."""
         with self._database.reading() as session:
@@ -105,6 +117,13 @@ _AGED = (
     )
     .order_by(_PROJECTS.c.name)
     .limit(bindparam("limit"))
+)
+#: A page that is there was looked at once at least. Behind a time and an id, as the index has them.
+_OLDEST = text(
+    "SELECT name, looked_at, id FROM project p WHERE source_id = :source_id AND state = 'present' "
+    "AND looked_at >= :at AND looked_at < :before AND (looked_at > :at OR id > :after) "
+    "AND NOT EXISTS (SELECT 1 FROM sync_due d WHERE d.source_id = p.source_id AND d.name = p.name) "
+    "ORDER BY looked_at, id LIMIT :limit"
 )
 _COUNT = text(
     "SELECT count(*) FROM (SELECT 1 FROM project WHERE source_id = :source_id AND state = 'present' "

@@ -12,9 +12,15 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from koschey.cli import main
+from koschey.errors import StoreUnavailable
+from koschey.services.sync import Sync
+from koschey.services.sync_phases import Options
 from tests.fake_upstream import FakeUpstream
 from tests.running import CHECKOUT, clean_environment
 
@@ -211,3 +217,36 @@ def test_a_sync_of_nothing_says_so_and_what_to_do(tmp_path: Path) -> None:
             assert "nothing to do: the mode of upstream is proxy" in said.stderr, arguments
             assert "koschey upstream edit upstream --mode" in said.stderr
         assert upstream.requests == []
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (StoreUnavailable("files", "no space is left"), "files: no space is left"),
+        (RuntimeError("nobody knows"), "the sync of upstream crashed: RuntimeError"),
+    ],
+    ids=["store", "crash"],
+)
+def test_a_sync_that_breaks_keeps_no_other_upstream_from_being_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    """Whatever breaks it: in this process, as not all of that can be had from outside."""
+    really = Sync.run
+
+    def run(self: Sync, upstream: str, options: Options | None = None) -> dict[str, Any]:
+        if upstream == "upstream":
+            raise error
+        return really(self, upstream, options)
+
+    monkeypatch.setattr(Sync, "run", run)
+    with FakeUpstream() as fake:
+        variables = environment(tmp_path, fake, "")
+        koschey = CliRunner(env=variables)
+        for name in ("a-first", "z-last"):
+            assert koschey.invoke(main, ["upstream", "add", name, fake.simple_url]).exit_code == 0
+
+        said = koschey.invoke(main, ["sync", "--json"])
+
+    outcomes = {summary["upstream"]: summary["outcome"] for summary in json.loads(said.stdout)}
+    assert (said.exit_code, outcomes) == (1, {"a-first": "ok", "upstream": "failed", "z-last": "ok"})
+    assert f"koschey: {told}" in said.stderr

@@ -37,21 +37,24 @@ def test_a_serial_of_any_kind_costs_no_other_project(serial: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "serials"),
+    ("entry", "serials", "refused"),
     [
-        (b'{"name": "odd", "_last-serial": 1e400}', {"odd": None}),
-        (b'{"name": "odd", "_last-serial": ' + b"9" * 5000 + b"}", {"odd": None}),
-        (b"5", {}),
-        (b'"odd"', {}),
+        (b'{"name": "odd", "_last-serial": 1e400}', {"odd": None}, 0),
+        (b'{"name": "odd", "_last-serial": ' + b"9" * 5000 + b"}", {"odd": None}, 0),
+        (b"5", {}, 1),
+        (b'"odd"', {}, 1),
+        (b'{"name": "\xff"}', {}, 1),
+        (b'{"name": "odd", "_last-serial": "\xff"}', {"odd": None}, 0),
+        (b'7, {"name": "\xff"}', {}, 2),
     ],
-    ids=["beyond-floats", "beyond-integers", "number", "text"],
+    ids=["beyond-floats", "beyond-integers", "number", "text", "name", "serial", "two"],
 )
 def test_an_entry_that_cannot_be_read_costs_no_other_project(
-    entry: bytes, serials: dict[str, int | None]
+    entry: bytes, serials: dict[str, int | None], refused: int
 ) -> None:
     body = b'{"meta": {"api-version": "1.4"}, "projects": [%b, {"name": "foo", "_last-serial": 3}]}' % entry
     found = parse_root_json(body)
-    assert (found.serials, found.refused) == (serials | {"foo": 3}, 0 if serials else 1)
+    assert (found.serials, found.refused) == (serials | {"foo": 3}, refused)
 
 
 @pytest.mark.parametrize(

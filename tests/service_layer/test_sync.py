@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from structlog.testing import capture_logs
 
 from koschey.domain.filters import Mode
 from koschey.errors import Busy, Conflict, RequestInvalid, UpstreamError
+from koschey.services import sync_choosing, sync_known
 from koschey.services.downloads import Downloads
 from koschey.services.keeping import KeepSpec, SeedFile
 from koschey.services.sync_phases import Options
@@ -997,3 +999,95 @@ def test_a_root_list_that_cannot_be_used_is_counted(full: Deployment, upstream: 
     [status] = full.koschey.sync.status("upstream")
     assert status["total"]["requests"] == len(upstream.requests) == 2
     assert status["total"]["bytes"] >= 5_000
+
+
+def aged(here: Deployment, pattern: str = "%", days: int = 40) -> None:
+    """Have the pages of those names been looked at for the last time so long ago."""
+    at = now() - days * 86_400_000_000
+    here.execute("UPDATE project SET looked_at = :at WHERE name LIKE :pattern", at=at, pattern=pattern)
+
+
+@on_both
+def test_pages_that_fail_for_longer_than_a_month_hold_up_no_other(
+    here: Deployment, upstream: FakeUpstream
+) -> None:
+    for number in range(45):
+        upstream.project(f"bad-{number:02}")
+    upstream.project("good").release("1.0")
+    keep(here, mode=Mode.INDEX)
+    sync(here)
+    aged(here, "bad-%")
+    for number in range(45):
+        upstream.project(f"bad-{number:02}").release("1.0")
+        upstream.fail(f"bad-{number:02}", status=500)
+
+    wheel = upstream.project("good").release("2.0")
+    for _ in range(3):
+        with suppress(UpstreamError):
+            sync(here, patient=True)
+
+    assert here.file(wheel.filename)["filename"]
+    assert min(row["attempts"] for row in here.rows("SELECT attempts FROM sync_due")) > 0
+
+
+@on_both
+def test_a_page_older_than_the_root_list_stays_so_however_long_ago_it_was_looked_at(
+    full: Deployment, upstream: FakeUpstream
+) -> None:
+    sync(full)
+    upstream.project("two").freeze()
+    upstream.project("two").release("2.0")
+    assert sync(full)["outcome"] == "partial"
+    aged(full)
+
+    upstream.project("one").release("2.0")  # or the root list would not be compared
+    summary = sync(full)
+
+    assert (summary["outcome"], [left["project"] for left in summary["left"]]) == ("partial", ["two"])
+    assert summary["left"][0]["attempts"] > 1
+    upstream.project("two").thaw()
+    assert sync(full)["outcome"] == "ok"
+    assert full.file("two-2.0-py3-none-any.whl")["stored_at"]
+
+
+@on_both
+def test_pages_that_no_serial_speaks_of_are_asked_for_again_the_oldest_first(
+    here: Deployment, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names that are excluded, or fail, take nobody's place."""
+    monkeypatch.setattr(sync_choosing, "_OLD_AT_ONCE", 2)
+    monkeypatch.setattr(sync_known, "_AT_ONCE", 2)
+    for name in (
+        "a-out-1",
+        "a-out-2",
+        "a-out-3",
+        "b-bad-1",
+        "b-bad-2",
+        "c-late",
+        "d-first",
+        "e-second",
+        "new",
+    ):
+        upstream.project(name)
+    for number in range(30):  # so that the last serials are far from those
+        upstream.project(f"more-{number}")
+    keep(here, mode=Mode.INDEX)
+    sync(here)
+    keep(here, exclude=("a-out-*",))
+    sync(here)
+    for pattern, days in (("a-out-%", 90), ("b-bad-%", 80), ("e-%", 60), ("d-%", 70), ("c-%", 50)):
+        aged(here, pattern, days)
+    for number in (1, 2):
+        upstream.project(f"b-bad-{number}").release("1.0")
+        upstream.fail(f"b-bad-{number}", status=500)
+
+    asked = []
+    for number in range(3):
+        upstream.project("new").release(f"{number}.0")  # or the root list would not be compared
+        upstream.requests.clear()
+        sync(here)
+        asked.append(
+            {seen.target for seen in upstream.requests if seen.target[:2] in ("a-", "c-", "d-", "e-")}
+        )
+
+    assert asked == [{"d-first", "e-second"}, {"c-late"}, set()]
