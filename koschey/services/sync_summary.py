@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from koschey.domain.filters import Mode
 from koschey.services.configuration import SourceConfig
 from koschey.services.sync_due import DueProjects
 from koschey.services.sync_due_files import DueFiles
@@ -69,7 +70,8 @@ class Summaries:
         """What could not be had and is left for the next sync, some of each; a page has no filename."""
         pages = [(name, None, *rest) for name, *rest in self._projects.failed(source.id)]
         ended = state["outcome"] == "partial" and not alive
-        files = self._files.failed(source.id) if ended else []
+        # Those that another mode had due stay on record, and no sync asks for them.
+        files = self._files.failed(source.id) if ended and source.mode is Mode.FULL else []
         return [
             {"project": name, "filename": filename, "attempts": attempts, "problem": problem}
             for name, filename, attempts, problem in (*pages, *files)

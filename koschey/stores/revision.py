@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-HEAD = "0021"
+HEAD = "0022"
 """The newest migration. Written here so that a start need not load Alembic to see that all is well."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from koschey.stores.models import Base
+from koschey.stores.models import Base, partial_index
 
 
 class KeptName(Base):
@@ -74,7 +74,10 @@ class SyncDue(Base):
     """A project that a sync is to look at. The row goes with the transaction that records the look."""
 
     __tablename__ = "sync_due"
-    __table_args__ = (Index(None, "source_id", "serial"),)
+    __table_args__ = (
+        Index(None, "source_id", "serial"),
+        partial_index("problem IS NOT NULL", "source_id", "name", name="ix_sync_due_failed"),
+    )
     source_id: Mapped[int] = mapped_column(ForeignKey("source.id", ondelete="CASCADE"), primary_key=True)
     name: Mapped[str] = mapped_column(String(200), primary_key=True)
     serial: Mapped[int | None] = mapped_column(BigInteger)

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from koschey.domain.filters import Mode
 from koschey.errors import Busy, Conflict, RequestInvalid, UpstreamError
-from koschey.services import sync_choosing, sync_known
+from koschey.services import sync_choosing, sync_due, sync_known
 from koschey.services.downloads import Downloads
 from koschey.services.keeping import KeepSpec, SeedFile
 from koschey.services.sync_phases import Options
@@ -1091,3 +1091,47 @@ def test_pages_that_no_serial_speaks_of_are_asked_for_again_the_oldest_first(
         )
 
     assert asked == [{"d-first", "e-second"}, {"c-late"}, set()]
+
+
+@on_both
+def test_what_failed_is_found_without_going_through_what_is_due(
+    full: Deployment, upstream: FakeUpstream
+) -> None:
+    upstream.fail("two", status=500)
+    sync(full)
+    [due] = full.rows("SELECT source_id FROM sync_due")
+    numbers = ", ".join(f"({number})" for number in range(5_000))
+    full.execute(
+        "INSERT INTO sync_due (source_id, name, why, attempts) SELECT :source, 'due-' || n.number, 'new', 0 "
+        f"FROM (WITH numbers (number) AS (VALUES {numbers}) SELECT number FROM numbers) AS n",
+        source=due["source_id"],
+    )
+    on_sqlite = full.koschey.database.engine.dialect.name == "sqlite"
+    if not on_sqlite:
+        full.execute("ANALYZE sync_due")
+
+    plan = full.rows(
+        f"EXPLAIN {'QUERY PLAN' if on_sqlite else ''} {sync_due._FAILED.text}",
+        source_id=due["source_id"],
+        limit=20,
+    )
+
+    assert "ix_sync_due_failed" in str(plan) and "sort" not in str(plan).lower()
+    [status] = full.koschey.sync.status("upstream")
+    assert [left["project"] for left in status["left"]] == ["two"]
+
+
+@on_both
+def test_files_that_failed_are_left_only_while_files_are_kept(
+    full: Deployment, upstream: FakeUpstream
+) -> None:
+    upstream.fail("one-1.0-py3-none-any.whl", status=500)
+    upstream.fail("two", status=500)
+    assert {left["project"] for left in sync(full)["left"]} == {"one", "two"}
+
+    keep(full, mode=Mode.INDEX)
+    summary = sync(full)
+
+    assert (summary["outcome"], [left["project"] for left in summary["left"]]) == ("partial", ["two"])
+    keep(full, mode=Mode.FULL)
+    assert {left["project"] for left in sync(full)["left"]} == {"one", "two"}
