@@ -166,6 +166,12 @@ class Authentication:
             return None
         return self._roster.actor(page, user)
 
+    def session_name(self, key: str) -> str:
+        """Name of the user whose session it is, or was; empty: there is no such user any more."""
+        user_id = key.partition(":")[0]
+        user = self._roster.user_with_id(self._roster.page(), int(user_id)) if user_id.isdigit() else None
+        return "" if user is None else user.name
+
     def _presented(self, page: Page, presented: Basic | Bearer, request: SignInRequest) -> Recalled:
         """The actor, and how long the same credentials are right if nothing changes."""
         secret = presented_token(presented)

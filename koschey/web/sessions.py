@@ -17,6 +17,10 @@ from koschey.settings import Settings
 from koschey.web.current import koschey
 
 _BEGAN = "began"
+#: Where flask-login keeps what ``session_key`` gave.
+_KEY = "_user_id"
+#: The cookie of a session that has ended is good for one thing: it says whose session it was.
+_KNOWN_AFTERWARDS = timedelta(days=7)
 
 
 class _Cookies(SecureCookieSessionInterface):
@@ -30,7 +34,7 @@ def init_app(app: Flask, settings: Settings, secret_key: str) -> None:
     """Set up sessions, with the cookie of ``koschey.web.protection``."""
     app.secret_key = secret_key
     app.session_interface = _Cookies()
-    lifetime = timedelta(hours=settings.session_hours)
+    lifetime = timedelta(hours=settings.session_hours) + _KNOWN_AFTERWARDS  # the session's own: ``_load``
     app.config.update(PERMANENT_SESSION_LIFETIME=lifetime, SESSION_REFRESH_EACH_REQUEST=False)
 
 
@@ -60,6 +64,12 @@ def session_actor() -> Actor | None:
         return None
     actor = getattr(_flask_login().current_user, "actor", None)
     return actor if isinstance(actor, Actor) else None
+
+
+def ended_name() -> str:
+    """Name of the user whose session the browser has, or had until it ended; empty: nobody knows."""
+    key = session.get(_KEY)
+    return koschey().authentication.session_name(key) if isinstance(key, str) else ""
 
 
 def _flask_login() -> Any:
