@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.orm import Session
 
 from koschey.domain.page import Microseconds
 from koschey.domain.quarantine import Rule
@@ -91,7 +90,6 @@ class Numbers:
     failing: int
     """Files whose storing or checking was begun in vain, at most ``COUNTED``."""
     syncs: tuple[SyncNumbers, ...]
-    storage: StorageNumbers
 
 
 class Metrics:
@@ -113,15 +111,15 @@ class Metrics:
                 checks_lag=_age(checks.oldest, at),
                 failing=checks.failing,
                 syncs=tuple(_sync(row, at) for row in session.execute(_SYNCS, given)),
-                storage=self._storage(session, at),
             )
 
-    def _storage(self, session: Session, at: Microseconds) -> StorageNumbers:
-        """Sums of some rows for each twenty thousand files: nothing is counted for it."""
-        known = counters(session)
+    def storage(self) -> StorageNumbers:
+        """What is stored: sums of some rows for each twenty thousand files, nothing is counted for it."""
+        with self._database.reading() as session:
+            known = counters(session)
         return StorageNumbers(
             tallies=tuple(self._tallies.tallies()),
-            age=_age(self._tallies.counted_at(), at),
+            age=_age(self._tallies.counted_at(), now()),
             blobs=known.get(BLOBS, 0),
             blob_bytes=known.get(BLOB_BYTES, 0),
             evicted_files=known.get(EVICTED, 0),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from koschey.services.closure import Closure
     from koschey.services.comparisons import Comparisons
     from koschey.services.deliberation import Deliberation
+    from koschey.services.departures import Departures
     from koschey.services.explanations import Explanations
     from koschey.services.metrics import Metrics
     from koschey.services.plots import Plots
@@ -64,6 +65,12 @@ class Deciding(Core):
         from koschey.services.deliberation import Deliberation
 
         return Deliberation(self.database, self.configuration, self.review)
+
+    @cached_property
+    def departures(self) -> Departures:
+        from koschey.services.departures import Departures
+
+        return Departures(self.database)
 
     @cached_property
     def explanations(self) -> Explanations:

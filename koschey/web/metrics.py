@@ -69,11 +69,12 @@ def metrics() -> Response:
     from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
     from prometheus_client.registry import Collector, CollectorRegistry
 
-    numbers = koschey().metrics.numbers()
+    numbers, storage = koschey().metrics.numbers(), koschey().metrics.storage()
 
     class Now(Collector):
         def collect(self) -> Iterator[Metric]:
-            return _families(numbers)
+            yield from _families(numbers)
+            yield from _of_storage(storage)
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Now())
@@ -104,7 +105,6 @@ def _families(numbers: Numbers) -> Iterator[Metric]:
         for sync in numbers.syncs:
             of_upstreams.add_metric([sync.name], float(getattr(sync, attribute)))
         yield of_upstreams
-    yield from _of_storage(numbers.storage)
 
 
 def _of_storage(storage: StorageNumbers) -> Iterator[Metric]:

@@ -88,11 +88,11 @@ def test_what_is_stored_is_told_as_it_was_counted_last(deploy: Deploy, upstream:
         "INSERT INTO counter (name, value) VALUES ('blobs', 7), ('blobs:bytes', 70), ('evicted', 3), "
         "('evicted:bytes', 30)"
     )
-    assert here.koschey.metrics.numbers().storage.tallies == ()
+    assert here.koschey.metrics.storage().tallies == ()
     here.koschey.tallies.count()
     at = now()
 
-    storage = here.koschey.metrics.numbers().storage
+    storage = here.koschey.metrics.storage()
 
     [tally] = [tally for tally in storage.tallies if tally.state == "stored"]
     assert (tally.source, tally.kind, tally.files, tally.bytes) == ("upstream", "wheel", 1, len(file.content))

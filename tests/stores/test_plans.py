@@ -79,6 +79,7 @@ WORK: dict[str, Work] = {
     "one version of the queue": lambda koschey: koschey.review_queue.version(NAME, "1.4"),
     "one project of the queue": lambda koschey: koschey.waiting.page(project=NAME),
     "the numbers of the queue": lambda koschey: koschey.metrics.numbers(),
+    "the numbers of the storage": lambda koschey: koschey.metrics.storage(),
     "an approve": lambda koschey: koschey.review.approve(NAME, "1.1", reason="read it", actor="rena"),
     "a reject": lambda koschey: koschey.review.reject(NAME, "1.2", reason="stolen", actor="rena"),
     "a revert": lambda koschey: koschey.review.revert(NAME, "1.2", reason="a mistake", actor="rena"),
@@ -101,6 +102,7 @@ WORK: dict[str, Work] = {
     "what is trusted": lambda koschey: koschey.project_lists.trusted(),
     "files that fail": lambda koschey: koschey.backlog.failing(),
     "upstreams": lambda koschey: koschey.upstreams.list(),
+    "what upstreams took away": lambda koschey: koschey.departures.latest(10),
     "the checklist": lambda koschey: koschey.checklist.steps(),
 }
 

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from flask import Blueprint, Response
 
 from koschey.domain.permissions import Permission
-from koschey.domain.policy import DAY
-from koschey.stores.database import now
 from koschey.web.access import requires
 from koschey.web.admin.scope import everywhere, indexes_with, shown_to_me
 from koschey.web.current import koschey
 from koschey.web.people import html_page
 
-if TYPE_CHECKING:
-    from koschey.services.audit import AuditEvent
-
 bp = Blueprint("overview", __name__)
 
 _DECISIONS = 10
-#: What went away upstream is shown for so long.
-_LATELY = 7 * DAY
-#: So many of those that came back are looked at.
-_RETURNED = 100
-#: What an event says of a project that its upstream quarantined.
-_HIDDEN = "present quarantined"
+_DEPARTURES = 10
 
 
 @bp.get("/admin/")
@@ -45,7 +33,7 @@ def overview() -> Response:
         plots=koschey().plots.plots() if inspects else [],
         checklist=koschey().checklist.steps() if everywhere(Permission.ADMIN) else [],
         upstreams=[each for each in koschey().upstreams.list() if each.needs_a_look] if inspects else [],
-        gone=_gone() if inspects else [],
+        departures=koschey().departures.latest(_DEPARTURES) if inspects else [],
         decisions=[
             event
             for event in decisions
@@ -53,18 +41,3 @@ def overview() -> Response:
             and (event.project is None or event.project in mine)
         ],
     )
-
-
-def _gone() -> list[AuditEvent]:
-    """Projects and files that upstreams took away or hid lately, the newest first."""
-    from koschey.services.audit import EventFilter
-
-    found: list[AuditEvent] = []
-    for action in ("project.deleted_upstream", "file.withdrawn", "project.status"):
-        wanted = EventFilter(action=action, since=now() - _LATELY)
-        found += koschey().audit.page(wanted, limit=_DECISIONS).page.rows
-    back = koschey().audit.page(EventFilter(action="file.returned", since=now() - _LATELY), limit=_RETURNED)
-    there = {(event.project, event.subject): event.id for event in back.page.rows}
-    found = [event for event in found if there.get((event.project, event.subject), 0) < event.id]
-    found = [event for event in found if event.action != "project.status" or event.after == _HIDDEN]
-    return sorted(found, key=lambda event: event.id, reverse=True)[:_DECISIONS]
