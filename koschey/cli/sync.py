@@ -28,7 +28,7 @@ _LINE_SECONDS = 10.0
 @click.option("--dry-run", is_flag=True, help="Say what would be kept; store nothing.")
 @click.option("--status", is_flag=True, help="Say how upstreams stand; ask nothing.")
 @click.option("--full", "afresh", is_flag=True, help="Look at every page, whatever serials say.")
-@click.option("--reset", is_flag=True, help="Serials went backwards and were meant to: forget those known.")
+@click.option("--reset", is_flag=True, help="First do what `koschey upstream reset` does.")
 @click.option("--processes", type=click.IntRange(1, 16), help="Processes that share the work.")
 @json_option
 @data_option
@@ -54,7 +54,7 @@ def sync(
         raise click.UsageError("--reset needs the name of the upstream")
     with services() as koschey:
         if reset and upstream is not None:
-            koschey.sync.reset(upstream, actor=actor())
+            koschey.indexes.reset_upstream(upstream, actor=actor())
         if status:
             _print_status(koschey.sync.status(upstream), as_json=as_json)
             return
@@ -63,7 +63,7 @@ def sync(
             _print_preview([koschey.sync_preview.of(n) for n in _names(koschey, upstream)], as_json=as_json)
             return
         _warn_of_none(koschey, upstream)
-        options = Options(afresh=afresh or reset)
+        options = Options(afresh=afresh)
         if upstream is None:
             summaries = _each(koschey, options, processes, quiet=as_json)
         else:

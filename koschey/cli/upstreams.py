@@ -255,10 +255,11 @@ def remove(name: str, forget: bool) -> None:  # noqa: FBT001 - click's
 @click.argument("name")
 @data_option
 def reset(name: str) -> None:
-    """Forget serials and ETags of the upstream NAME, whose serials went backwards; files stay."""
+    """Forget serials, ETags, the alarm and what is due of NAME, which counts anew; files stay."""
     with services() as koschey:
         koschey.indexes.reset_upstream(name, actor=actor())
-    click.echo(f"reset upstream {name}; its pages are looked at again when they are next asked for")
+    when = "by the next sync, or when they are next asked for"
+    click.echo(f"reset upstream {name}; its pages are looked at again {when}")
 
 
 @upstream.command()

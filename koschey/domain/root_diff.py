@@ -42,22 +42,17 @@ class RootDiff:
     settled: int | None = None
     backwards: int = 0
     """Projects whose serial is lower than what was synced."""
-    unlisted: int = 0
-    unchanged: int = 0
 
     def compare(self, known: Iterable[Synced]) -> Iterable[tuple[str, int | None, Why]]:
         """What is to be looked at of those projects: name, its serial in the root list, and why."""
         for project in known:
             if project.name not in self.serials:
                 if project.present:
-                    self.unlisted += 1
                     yield project.name, None, Why.UNLISTED
                 continue
             serial = self.serials.pop(project.name)
             why = self._why(project, serial)
-            if why is None:
-                self.unchanged += 1
-            else:
+            if why is not None:
                 yield project.name, serial, why
 
     def rest(self) -> Iterable[tuple[str, int | None, Why]]:

@@ -29,6 +29,7 @@ from koschey.services.upstream_spec import UpstreamSpec, apply, masked, new_upst
 from koschey.stores.database import Database, Transaction, now
 from koschey.stores.models import Counter, File, IndexRow, IndexSource, Project, Source, SourceKind
 from koschey.stores.quarantine_rows import DecisionRow, Hold
+from koschey.stores.sync_rows import SyncDue, SyncState
 
 #: First segments of paths that are not indexes.
 RESERVED_NAMES = frozenset(
@@ -89,9 +90,10 @@ class Indexes:
             tx.record("upstream.edit", actor=actor, subject=name, before=before, after=masked(row))
 
     def reset_upstream(self, name: str, *, actor: str) -> None:
-        """Forget serials and ETags of an upstream that began to count anew; files and times stay.
+        """Forget serials, ETags, the alarm and what is due of an upstream that began to count anew.
 
-        Every page is looked at again when it is next asked for. Raises: NotFound.
+        Files and their times stay. Every page is looked at again by the next sync, or when it is next asked
+        for. Raises: NotFound.
         """
         with self._database.transaction() as tx:
             _forget_looks(tx, upstream_row(tx.session, name))
@@ -245,4 +247,10 @@ def _forget_looks(tx: Transaction, row: Source) -> None:
         update(Project)
         .where(Project.source_id == row.id)
         .values(etag=None, upstream_serial=None, looked_at=0, missing_since=None)
+    )
+    tx.session.execute(delete(SyncDue).where(SyncDue.source_id == row.id))
+    tx.session.execute(
+        update(SyncState)
+        .where(SyncState.source_id == row.id)
+        .values(root_etag=None, root_serial=None, compared_at=None, alarm=None)
     )

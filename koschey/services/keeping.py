@@ -107,7 +107,7 @@ class Keeping:
                         f"{seed.filename}: no project in it comes from an index; what is kept stays"
                     )
                 found[seed.filename] = len(names)
-                made.append((seed.filename, names, not complete))
+                made.append((_origin(seed.filename), names, not complete))
             _replace(tx, source_id, KeptName.origin != LIST, made)
             told.append("seeds=" + ",".join(seed.filename for seed in spec.seeds))
         return told, found
@@ -203,6 +203,11 @@ def asked_of(connection: Connection, source_id: int, names: Sequence[str]) -> tu
     for name, specifiers in connection.execute(_ASKED, {"source_id": source_id, "names": list(names)}):
         _more(asked.setdefault(name, []), msgspec.json.decode(specifiers, type=list[str]))
     return asked, True
+
+
+def _origin(filename: str) -> str:
+    """Where names of a seed are said to come from: a file may be called as what comes from none."""
+    return "./" + filename if filename == LIST or filename.startswith(_DEPENDENCY) else filename
 
 
 def _replace(tx: Transaction, source_id: int, which: Any, lists: Sequence[tuple[str, Names, bool]]) -> None:

@@ -21,8 +21,6 @@ from koschey.errors import (
     UpstreamUnavailable,
 )
 from koschey.services.configuration import Configuration, SourceConfig
-from koschey.services.indexes import Indexes
-from koschey.services.sync_due import DueProjects
 from koschey.services.sync_pass import Stopped
 from koschey.services.sync_phases import Options, Phases, Timing
 from koschey.services.sync_progress import NEW_RUN, Progress
@@ -43,19 +41,15 @@ class Sync:
     def __init__(
         self,
         progress: Progress,
-        projects: DueProjects,
         summaries: Summaries,
         configuration: Configuration,
-        indexes: Indexes,
         phases: Phases,
         locks: Locks,
         submit: Callable[[str, int], None],
     ) -> None:
         self._progress = progress
-        self._projects = projects
         self._summaries = summaries
         self._configuration = configuration
-        self._indexes = indexes
         self._phases = phases
         self._locks = locks
         self._submit = submit
@@ -127,13 +121,6 @@ class Sync:
             except Busy:
                 raise Conflict(running(source, self._progress.state(source.id))) from None
             return self._run(source, options or Options())
-
-    def reset(self, upstream: str, *, actor: str) -> None:
-        """Forget serials, ETags and what is due, of an upstream that began to count anew."""
-        source = self.source(upstream)
-        self._indexes.reset_upstream(upstream, actor=actor)
-        self._projects.drop(source.id)
-        self._progress.put(source.id, root_etag=None, root_serial=None, compared_at=None, alarm=None)
 
     def status(self, upstream: str | None = None) -> list[dict[str, Any]]:
         """How every upstream stands, or one, as plain values; times in microseconds since 1970."""

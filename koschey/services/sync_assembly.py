@@ -11,7 +11,6 @@ from koschey.services.contents import StoredFiles
 from koschey.services.documents import Documents
 from koschey.services.downloads import Downloads
 from koschey.services.holds import Holds
-from koschey.services.indexes import Indexes
 from koschey.services.keeping import Keeping
 from koschey.services.sync import Sync
 from koschey.services.sync_choosing import Choosing
@@ -51,8 +50,6 @@ class Parts(Protocol):
     @property
     def configuration(self) -> Configuration: ...
     @property
-    def indexes(self) -> Indexes: ...
-    @property
     def holds(self) -> Holds: ...
     @property
     def documents(self) -> Documents: ...
@@ -74,10 +71,8 @@ def make_sync(parts: Parts) -> Sync:
     progress, projects, files = Progress(database), DueProjects(database), DueFiles(database)
     return Sync(
         progress,
-        projects,
         Summaries(progress, projects, files, parts.locks),
         parts.configuration,
-        parts.indexes,
         Phases(
             progress,
             projects,

@@ -42,16 +42,6 @@ _OLD_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What choosing came to."""
-
-    by_root: bool
-    changed: bool
-    """Whether the root list was another one, or names were asked one by one."""
-    alarm: str | None = None
-
-
-@dataclass(frozen=True)
 class Scope:
     """Of which names a sync speaks."""
 
@@ -117,8 +107,8 @@ class Choosing:
         known = self._known.count(source.id, affordable + 1)
         return known + len(scope.names) > affordable
 
-    def choose(self, source: SourceConfig, *, older_than: float, afresh: bool) -> Choice:
-        """Add what is due.
+    def choose(self, source: SourceConfig, *, older_than: float, afresh: bool) -> str | None:
+        """Add what is due; returns the alarm, if the root list is one.
 
         Args:
             older_than: seconds; name by name, pages that were looked at later are left for the next time.
@@ -130,12 +120,12 @@ class Choosing:
         state = self._progress.state(source.id)
         scope = self.scope(source)
         if self.by_root(source, scope, state):
-            choice = self._by_root(source, scope, state, afresh=afresh)
+            alarm = self._by_root(source, scope, state, afresh=afresh)
         else:
             self._due.add_unless_due(source.id, self._by_name(source, scope, older_than))
-            choice = Choice(by_root=False, changed=True)
+            alarm = None
         failpoint("sync.chosen")
-        return choice
+        return alarm
 
     def add(self, source: SourceConfig, names: Collection[str]) -> None:
         """Add those of some names that came to lists and seeds meanwhile whose page was never looked at."""
@@ -168,7 +158,7 @@ class Choosing:
 
     def _by_root(
         self, source: SourceConfig, scope: Scope, state: Mapping[str, Any], *, afresh: bool
-    ) -> Choice:
+    ) -> str | None:
         at = now()
         reconcile = afresh or at - (state["compared_at"] or 0) > _RECONCILED
         assert source.endpoint is not None
@@ -187,7 +177,8 @@ class Choosing:
                 counted = Counted(requests=requests, unchanged=unchanged, bytes=received)
                 count(tx, source.id, counted)
         if not isinstance(outcome, RootFetched):
-            return Choice(by_root=True, changed=False, alarm=state["alarm"])
+            alarm: str | None = state["alarm"]
+            return alarm
         return self._compared(source, scope, state, outcome, at, afresh=afresh)
 
     def _compared(
@@ -199,7 +190,7 @@ class Choosing:
         at: Microseconds,
         *,
         afresh: bool,
-    ) -> Choice:
+    ) -> str | None:
         listing = fetched.listing
         names, has_serials = len(listing.serials), listing.has_serials
         if not names and state["root_names"]:
@@ -230,7 +221,7 @@ class Choosing:
         )
         if listing.refused:
             log.warning("upstream.root_names_refused", upstream=source.name, names=listing.refused)
-        return Choice(by_root=True, changed=True, alarm=alarm)
+        return alarm
 
     def _promised_otherwise(
         self, source: SourceConfig, serials: Mapping[str, int | None]

@@ -114,9 +114,9 @@ class Phases:
             be had. StoreUnavailable.
         """
         self._choose_again(source)
-        choice = self._choosing.choose(source, older_than=options.older_than, afresh=options.afresh)
+        alarm = self._choosing.choose(source, older_than=options.older_than, afresh=options.afresh)
         timing.ended("choosing")
-        self._progress.put(source.id, alarm=choice.alarm)
+        self._progress.put(source.id, alarm=alarm)
         told, looking = Told(), options
         for number in range(_ROUNDS):
             self._look(source, looking, stopping)
@@ -131,7 +131,7 @@ class Phases:
             self._fetch(source, options, stopping)
             self._work_came()  # not before: who checks a file would fetch it a second time
         timing.ended("files")
-        left = (self._left(source), _untold(told.unread), choice.alarm)
+        left = (self._left(source), _untold(told.unread), alarm)
         if problems := [problem for problem in left if problem]:
             return {"outcome": "partial", "problem": "; ".join(problems)}
         return {"outcome": "ok"}

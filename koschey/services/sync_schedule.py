@@ -62,11 +62,13 @@ def submit_due(database: Database, locks: Locks, submit: Callable[[str, int], No
 
 
 # Name by name, nothing is due before a page is old enough or a name of a list was never looked at. Where the
-# schedule begins none, it still goes on with what was begun by command and is no more than a part.
+# schedule begins none, it still goes on with what was begun by command and is no more than a part: its time
+# was up, or the upstream asked for peace.
 _DUE = text(
     "SELECT s.id, t.phase, t.seen_at FROM source s LEFT JOIN sync_state t ON t.source_id = s.id "
     "WHERE s.kind = 'upstream' AND s.mode <> 'proxy' AND s.paused_at IS NULL "
-    "AND (s.sync_seconds > 0 OR (t.outcome = 'continues' AND t.problem = :time_is_up)) "
+    "AND (s.sync_seconds > 0 OR t.outcome = 'paused' "
+    "OR (t.outcome = 'continues' AND t.problem = :time_is_up)) "
     "AND COALESCE(t.paused_until, 0) <= :now "
     "AND (t.phase IS NOT NULL OR t.outcome IN ('continues', 'paused') "
     "OR (t.outcome = 'failed' AND COALESCE(t.ended_at, 0) < :now - :after_failure) "

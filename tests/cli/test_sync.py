@@ -195,6 +195,8 @@ def test_what_is_said_and_exited_with(tmp_path: Path) -> None:
         assert "in step" in status.stdout
 
         upstream.heal()
+        reset = run(tmp_path, upstream, "", "sync", "upstream", "--reset")
+        assert (reset.returncode, "if-none-match" in upstream.seen("one")[-1].headers) == (0, False)
         run(tmp_path, upstream, "", "upstream", "add", "asleep", "http://upstream.example/simple/")
         run(tmp_path, upstream, "", "upstream", "pause", "asleep", "--reason", "why not")
         both = run(tmp_path, upstream, "", "sync", "--json")

@@ -66,10 +66,12 @@ def test_it_is_not_synced_by_anybody(full: Deployment, upstream: FakeUpstream) -
 
 
 @on_both
+@pytest.mark.parametrize("seconds", [3600, 0])
 def test_a_sync_that_an_upstream_asked_to_end_goes_on_when_that_is_over(
-    full: Deployment, upstream: FakeUpstream
+    full: Deployment, upstream: FakeUpstream, seconds: float
 ) -> None:
-    """Not only an hour later, when the next one would have come."""
+    """Not only an hour later, when the next one would have come, or never where none would."""
+    full.koschey.keeping.edit("upstream", KeepSpec(sync_seconds=seconds), actor="test")
     submitted: list[tuple[Any, ...]] = []
 
     def schedule() -> None:

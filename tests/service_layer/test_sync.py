@@ -17,6 +17,7 @@ from koschey.services import sync_choosing, sync_due, sync_known
 from koschey.services.downloads import Downloads
 from koschey.services.keeping import KeepSpec, SeedFile
 from koschey.services.sync_phases import Options
+from koschey.services.upstream_spec import UpstreamSpec
 from koschey.stores.database import now
 from koschey.stores.lookup import FileLook
 from koschey.upstream.manners import LONGEST_PAUSE
@@ -169,10 +170,43 @@ def test_serials_that_went_backwards_are_an_alarm_until_they_are_reset(
     assert (alarmed["outcome"], alarmed["problem"]) == ("partial", alarmed["alarm"])
     assert alarmed["in_step_at"] < alarmed["begun_at"]
     assert [event["subject"] for event in full.events("upstream.alarm")] == ["upstream"]
-    full.koschey.sync.reset("upstream", actor="test")
+    full.koschey.indexes.reset_upstream("upstream", actor="test")
+    [known] = full.rows("SELECT alarm, root_etag, root_serial, compared_at FROM sync_state")
+    assert set(known.values()) == {None}
     after = sync(full)
     assert (after["outcome"], after["alarm"]) == ("ok", None)
     assert full.project("one")["upstream_serial"] == 1
+
+
+@on_both
+def test_a_reset_and_a_move_forget_what_was_due_and_the_root_list(
+    full: Deployment, upstream: FakeUpstream
+) -> None:
+    moved = UpstreamSpec(url=upstream.simple_url + "other/")
+    for forget in (
+        lambda: full.koschey.indexes.reset_upstream("upstream", actor="test"),
+        lambda: full.koschey.indexes.edit_upstream("upstream", moved, actor="test"),
+    ):
+        upstream.fail("one", status=500)
+        sync(full)
+        assert full.rows("SELECT name FROM sync_due") != []
+        forget()
+        assert full.rows("SELECT name FROM sync_due") == []
+        assert full.rows("SELECT root_etag FROM sync_state") == [{"root_etag": None}]
+
+
+@on_both
+def test_a_seed_of_any_file_name_is_no_list_and_no_dependency(
+    here: Deployment, upstream: FakeUpstream
+) -> None:
+    seeds = (SeedFile("names", "app\nlib\n"), SeedFile("dependency of app", "other\n"))
+    keep(here, mode=Mode.INDEX, names="app\n", seeds=seeds)
+    kept = here.koschey.keeping.describe()["upstream"]["names"]
+    assert kept == {"names": 1, "./names": 2, "./dependency of app": 1}
+    keep(here, names="")
+    assert set(here.koschey.keeping.describe()["upstream"]["names"]) == {"./names", "./dependency of app"}
+    keep(here, seeds=())
+    assert here.koschey.keeping.describe()["upstream"]["names"] == {}
 
 
 @pytest.mark.parametrize(

@@ -178,11 +178,12 @@ def preview(upstream: str) -> Response:
 @bp.post("/admin/upstreams/<upstream>/reset")
 @requires(Permission.ADMIN, browser=True)
 def reset(upstream: str) -> Response:
-    """Forget its serials and ETags; files stay."""
+    """Forget its serials, ETags, alarm and what is due; files stay."""
     return _done(
         upstream,
-        lambda: koschey().sync.reset(upstream, actor=who()),
-        f"Upstream {upstream} is reset: its pages are looked at again when they are next asked for.",
+        lambda: koschey().indexes.reset_upstream(upstream, actor=who()),
+        f"Upstream {upstream} is reset: its pages are looked at again by the next sync, or when they are "
+        "next asked for.",
     )
 
 
