@@ -163,7 +163,7 @@ def test_a_page_that_lost_all_of_many_files_is_not_believed(here: Deployment, pr
     row = here.project("sample")
     assert (row["serial"], row["status"]) == (serial, "active"), "what is not believed changes nothing"
     assert len(here.listed("sample")) == 5
-    assert here.events() == []
+    assert [event["action"] for event in here.events()] == ["project.suddenly_empty"]
 
 
 def test_an_empty_page_does_not_bring_back_the_files_of_a_deleted_project(
