@@ -9,7 +9,7 @@ import uuid
 import structlog
 from flask import Flask, Response, g, request
 
-from koschey.errors import RequestInvalid
+from koschey.errors import NotFound, RequestInvalid
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -37,7 +37,7 @@ def _begin() -> None:
     except UnicodeDecodeError:
         raise RequestInvalid("the path is not UTF-8") from None
     if "\0" in request.path:
-        raise RequestInvalid("the path has a NUL character")
+        raise NotFound("page", request.path)  # PostgreSQL could not even look for it
 
 
 def _end(answer: Response) -> Response:

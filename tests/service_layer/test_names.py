@@ -118,6 +118,7 @@ def test_a_name_of_the_companys_own_is_asked_outside_by_no_route_and_no_job(
         "check_file": (look.file_id,),
         "refresh_page": (source, "acme-tool"),
         "sync_upstream": (source,),
+        "sync_asked": (source,),
         "compare_files": (look.file_id, look.file_id),
         "decide_bulk": (1,),
     }
