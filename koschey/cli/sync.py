@@ -54,7 +54,7 @@ def sync(
         raise click.UsageError("--reset needs the name of the upstream")
     with services() as koschey:
         if reset and upstream is not None:
-            koschey.indexes.reset_upstream(upstream, actor=actor())
+            koschey.sync.reset(upstream, actor=actor())
         if status:
             _print_status(koschey.sync.status(upstream), as_json=as_json)
             return

@@ -257,7 +257,7 @@ def remove(name: str, forget: bool) -> None:  # noqa: FBT001 - click's
 def reset(name: str) -> None:
     """Forget serials, ETags, the alarm and what is due of NAME, which counts anew; files stay."""
     with services() as koschey:
-        koschey.indexes.reset_upstream(name, actor=actor())
+        koschey.sync.reset(name, actor=actor())
     when = "by the next sync, or when they are next asked for"
     click.echo(f"reset upstream {name}; its pages are looked at again {when}")
 

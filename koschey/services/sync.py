@@ -21,6 +21,7 @@ from koschey.errors import (
     UpstreamUnavailable,
 )
 from koschey.services.configuration import Configuration, SourceConfig
+from koschey.services.indexes import Indexes
 from koschey.services.sync_pass import Stopped
 from koschey.services.sync_phases import Options, Phases, Timing
 from koschey.services.sync_progress import NEW_RUN, Progress
@@ -45,6 +46,7 @@ class Sync:
         configuration: Configuration,
         phases: Phases,
         locks: Locks,
+        indexes: Indexes,
         submit: Callable[[str, int], None],
     ) -> None:
         self._progress = progress
@@ -52,6 +54,7 @@ class Sync:
         self._configuration = configuration
         self._phases = phases
         self._locks = locks
+        self._indexes = indexes
         self._submit = submit
         self._stop: str | None = None
 
@@ -121,6 +124,19 @@ class Sync:
             except Busy:
                 raise Conflict(running(source, self._progress.state(source.id))) from None
             return self._run(source, options or Options())
+
+    def reset(self, upstream: str, *, actor: str) -> None:
+        """See ``Indexes.reset_upstream``; while no sync runs, which would put back what it read before.
+
+        Raises: NotFound. Conflict: one runs.
+        """
+        source = self.source(upstream)
+        try:
+            with self._locks.hold(lock_name(source.id), LOCK_SECONDS):
+                self._indexes.reset_upstream(upstream, actor=actor)
+        except Busy:
+            told = running(source, self._progress.state(source.id))
+            raise Conflict(f"{told}; reset it when that has ended, or pause it first") from None
 
     def status(self, upstream: str | None = None) -> list[dict[str, Any]]:
         """How every upstream stands, or one, as plain values; times in microseconds since 1970."""

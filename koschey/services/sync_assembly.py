@@ -11,6 +11,7 @@ from koschey.services.contents import StoredFiles
 from koschey.services.documents import Documents
 from koschey.services.downloads import Downloads
 from koschey.services.holds import Holds
+from koschey.services.indexes import Indexes
 from koschey.services.keeping import Keeping
 from koschey.services.sync import Sync
 from koschey.services.sync_choosing import Choosing
@@ -50,6 +51,8 @@ class Parts(Protocol):
     @property
     def configuration(self) -> Configuration: ...
     @property
+    def indexes(self) -> Indexes: ...
+    @property
     def holds(self) -> Holds: ...
     @property
     def documents(self) -> Documents: ...
@@ -85,6 +88,7 @@ def make_sync(parts: Parts) -> Sync:
             parts.lookup.connections.keep,
         ),
         parts.locks,
+        parts.indexes,
         parts.queue.submit,
     )
 

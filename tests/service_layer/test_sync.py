@@ -17,6 +17,7 @@ from koschey.services import sync_choosing, sync_due, sync_known
 from koschey.services.downloads import Downloads
 from koschey.services.keeping import KeepSpec, SeedFile
 from koschey.services.sync_phases import Options
+from koschey.services.sync_schedule import lock_name
 from koschey.services.upstream_spec import UpstreamSpec
 from koschey.stores.database import now
 from koschey.stores.lookup import FileLook
@@ -170,7 +171,7 @@ def test_serials_that_went_backwards_are_an_alarm_until_they_are_reset(
     assert (alarmed["outcome"], alarmed["problem"]) == ("partial", alarmed["alarm"])
     assert alarmed["in_step_at"] < alarmed["begun_at"]
     assert [event["subject"] for event in full.events("upstream.alarm")] == ["upstream"]
-    full.koschey.indexes.reset_upstream("upstream", actor="test")
+    full.koschey.sync.reset("upstream", actor="test")
     [known] = full.rows("SELECT alarm, root_etag, root_serial, compared_at FROM sync_state")
     assert set(known.values()) == {None}
     after = sync(full)
@@ -184,7 +185,7 @@ def test_a_reset_and_a_move_forget_what_was_due_and_the_root_list(
 ) -> None:
     moved = UpstreamSpec(url=upstream.simple_url + "other/")
     for forget in (
-        lambda: full.koschey.indexes.reset_upstream("upstream", actor="test"),
+        lambda: full.koschey.sync.reset("upstream", actor="test"),
         lambda: full.koschey.indexes.edit_upstream("upstream", moved, actor="test"),
     ):
         upstream.fail("one", status=500)
@@ -193,6 +194,19 @@ def test_a_reset_and_a_move_forget_what_was_due_and_the_root_list(
         forget()
         assert full.rows("SELECT name FROM sync_due") == []
         assert full.rows("SELECT root_etag FROM sync_state") == [{"root_etag": None}]
+
+
+@on_both
+def test_a_sync_that_runs_is_not_reset_for_it_would_put_back_what_it_read(full: Deployment) -> None:
+    sync(full)
+    [source] = full.koschey.configuration.upstreams()
+    ended = pytest.raises(Conflict, match=r"runs already .* when that has ended")
+    with full.koschey.locks.hold(lock_name(source.id), 0.0), ended:
+        full.koschey.sync.reset("upstream", actor="test")
+    assert full.events("upstream.reset") == []
+
+    full.koschey.sync.reset("upstream", actor="test")
+    assert len(full.events("upstream.reset")) == 1
 
 
 @on_both

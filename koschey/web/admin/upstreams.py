@@ -181,7 +181,7 @@ def reset(upstream: str) -> Response:
     """Forget its serials, ETags, alarm and what is due; files stay."""
     return _done(
         upstream,
-        lambda: koschey().indexes.reset_upstream(upstream, actor=who()),
+        lambda: koschey().sync.reset(upstream, actor=who()),
         f"Upstream {upstream} is reset: its pages are looked at again by the next sync, or when they are "
         "next asked for.",
     )
