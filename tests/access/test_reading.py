@@ -263,7 +263,7 @@ def test_an_address_is_taken_out_of_a_sentence_and_no_more(said: str) -> None:
 )
 def test_a_nul_in_an_address_finds_nothing(house: House, path: str) -> None:
     house.host("six")
-    assert house.status(path) == (422 if "search" in path else 400)
+    assert house.status(path) == (422 if "search" in path else 404)
 
 
 @pytest.mark.parametrize(
