@@ -30,6 +30,8 @@ _FILES_AT_ONCE = 500
 _PROJECTS_AT_ONCE = 200
 #: Seconds after which a sweep leaves the rest to the next one.
 _LONGEST_RUN = 45.0
+#: A sync without a sign of life for so long (microseconds) may be dead: what it was to store waits no more.
+_SYNC_ALIVE = 60_000_000
 #: Projects (by id) that one look for stale pages goes through.
 _WINDOW = 5_000
 #: How long after its last download a project's page is kept fresh.
@@ -90,7 +92,8 @@ class Sweeps:
             StoreUnavailable: the database failed.
         """
         with self._database.reading() as session:
-            rows = session.execute(_DUE_FILES, {"now": now(), "limit": limit}).all()
+            at = now()
+            rows = session.execute(_DUE_FILES, {"now": at, "alive": at - _SYNC_ALIVE, "limit": limit}).all()
         for file_id, attempts in rows:
             self._submit("check_file", file_id, attempts)
 
@@ -169,8 +172,11 @@ _DUE_HOLDS = text(
     "SELECT file_id, project_id FROM hold WHERE until IS NOT NULL AND until <= :now "
     "ORDER BY until LIMIT :limit"
 )
+#: What a sync that runs is about to store is left to it: both would fetch the file.
 _DUE_FILES = text(
-    "SELECT id, attempts FROM file WHERE due_at IS NOT NULL AND due_at <= :now ORDER BY due_at LIMIT :limit"
+    "SELECT f.id, f.attempts FROM file f WHERE f.due_at IS NOT NULL AND f.due_at <= :now AND NOT EXISTS ("
+    "SELECT 1 FROM sync_file s JOIN sync_state t ON t.source_id = s.source_id WHERE s.file_id = f.id "
+    "AND s.attempts = 0 AND t.phase IS NOT NULL AND t.seen_at > :alive) ORDER BY f.due_at LIMIT :limit"
 )
 _REACHED = text("SELECT value FROM counter WHERE name = :name")
 _REMEMBER = text(

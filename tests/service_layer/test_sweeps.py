@@ -12,6 +12,7 @@ from koschey.services import settling, sweeps
 from koschey.services.holds import Holds
 from koschey.services.settling import Settling
 from koschey.services.sweeps import Sweeps
+from koschey.services.sync_progress import Progress
 from koschey.stores.database import now
 from tests.fake_upstream import FakeUpstream
 from tests.service_layer.conftest import Deploy, Deployment, on_both
@@ -167,6 +168,33 @@ def test_work_is_derived_from_the_database_the_oldest_first(
     swept.derive_work(limit=2)
 
     assert submitted == [("check_file", ids[1], 2), ("check_file", ids[3], 1)]
+
+
+@on_both
+def test_what_a_sync_that_runs_is_about_to_store_is_left_to_it(
+    here: Deployment, swept: Sweeps, submitted: Submitted, upstream: FakeUpstream
+) -> None:
+    wheel = upstream.project("sample").release("1.0", upload_time=_ago(1))
+    here.look("sample")
+    file_id, source = here.file(wheel.filename)["id"], here.project("sample")["source_id"]
+    here.execute(
+        "INSERT INTO sync_file (file_id, source_id, attempts) VALUES (:f, :s, 0)", f=file_id, s=source
+    )
+    Progress(here.koschey.database).put(source, phase="files")
+    here.execute("UPDATE file SET due_at = 1")
+
+    swept.derive_work()
+    assert submitted == []
+
+    for over in (
+        f"UPDATE sync_state SET seen_at = {now() - 10**8}",  # it died
+        f"UPDATE sync_state SET seen_at = {now()}, phase = NULL",  # it has ended
+        "UPDATE sync_file SET attempts = 1",  # it could not have it
+    ):
+        here.execute(over)
+        swept.derive_work()
+        assert submitted.pop() == ("check_file", file_id, 0)
+        here.execute(f"UPDATE sync_state SET seen_at = {now()}, phase = 'files'")
 
 
 @on_both
