@@ -52,10 +52,6 @@ _MAX_REASON = 2000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 
 
-class PluginBroken(Exception):
-    """A plug-in module could not be imported."""
-
-
 _requests = msgspec.json.Decoder(
     ReadRequest | CheckRequest | UploadRequest | DescribeRequest | CompareRequest
 )

@@ -92,15 +92,6 @@ def file_failures(tx: Transaction, problems: Mapping[int, str]) -> None:
         tx.connection.execute(_FILES_NOT_DONE, rows)
 
 
-def add_files(tx: Transaction, source_id: int, file_ids: Sequence[int]) -> int:
-    """Say that files are to be stored; those that are stored already, or withdrawn, are left out."""
-    added = 0
-    for start in range(0, len(file_ids), 500):
-        values = {"source_id": source_id, "ids": file_ids[start : start + 500]}
-        added += tx.connection.execute(_ADD_FILES, values).rowcount
-    return added
-
-
 def add_files_named(tx: Transaction, source_id: int, project_id: int, filenames: Sequence[str]) -> int:
     """Say that those files of a project are to be stored; those that are, or are withdrawn, are left out."""
     added = 0
@@ -111,7 +102,7 @@ def add_files_named(tx: Transaction, source_id: int, project_id: int, filenames:
 
 
 def add_files_of(tx: Transaction, source_id: int, project_ids: Sequence[int]) -> int:
-    """The same with all files of some projects."""
+    """As ``add_files_named``, with all files of some projects."""
     added = 0
     for start in range(0, len(project_ids), 500):
         values = {"source_id": source_id, "ids": project_ids[start : start + 500]}
@@ -138,6 +129,5 @@ _TO_STORE = (
     "SELECT id, :source_id, 0 FROM file WHERE {column} IN :ids AND stored_at IS NULL "
     "AND withdrawn_at IS NULL AND url IS NOT NULL ON CONFLICT (file_id) DO NOTHING"
 )
-_ADD_FILES = text(_TO_STORE.format(column="id")).bindparams(_IDS)
 _ADD_FILES_NAMED = text(_TO_STORE.format(column="project_id = :project AND filename")).bindparams(_IDS)
 _ADD_FILES_OF = text(_TO_STORE.format(column="project_id")).bindparams(_IDS)

@@ -126,40 +126,41 @@ def configuration_number() -> int:
 
 def may(permission: Permission) -> bool:
     """Whether the one who asks has a permission for some name of some index: what pages offer goes by it."""
-    if g.get("nothing_to_offer"):
-        return False
     access = koschey().access
-    try:
-        actor, number = current_actor(), configuration_number()
-        indexes = koschey().configuration.indexes(number=number)
-        return any(access.names(actor, permission, index=one.name, number=number) for one in indexes)
-    except KoscheyError:  # on the page that says so: it must not fail for the same reason, nor wait again
-        g.nothing_to_offer = True
-        return False
+    return _offered(
+        lambda actor, number: any(
+            access.names(actor, permission, index=one.name, number=number)
+            for one in koschey().configuration.indexes(number=number)
+        )
+    )
 
 
 def may_of_an_index(permission: Permission) -> bool:
     """Whether the one who asks has a permission for every name of some index."""
-    if g.get("nothing_to_offer"):
-        return False
     access = koschey().access
-    try:
-        actor, number = current_actor(), configuration_number()
-        indexes = koschey().configuration.indexes(number=number)
-        return any(access.answer(actor, permission, index=i.name, number=number).allowed for i in indexes)
-    except KoscheyError:  # as ``may``
-        g.nothing_to_offer = True
-        return False
+    return _offered(
+        lambda actor, number: any(
+            access.answer(actor, permission, index=one.name, number=number).allowed
+            for one in koschey().configuration.indexes(number=number)
+        )
+    )
 
 
 def may_everywhere(permission: Permission) -> bool:
     """Whether the one who asks has a permission for every name in every index."""
+    return _offered(lambda actor, number: koschey().access.answer(actor, permission, number=number).allowed)
+
+
+def _offered(answer: Callable[[Actor, int], bool]) -> bool:
+    """What ``answer`` says of the one who asks, by the configuration's number; False where that failed.
+
+    On the page that says so it must not fail for the same reason, nor wait again.
+    """
     if g.get("nothing_to_offer"):
         return False
     try:
-        actor, number = current_actor(), configuration_number()
-        return koschey().access.answer(actor, permission, number=number).allowed
-    except KoscheyError:  # as ``may``
+        return answer(current_actor(), configuration_number())
+    except KoscheyError:
         g.nothing_to_offer = True
         return False
 
